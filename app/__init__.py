@@ -1,0 +1,1 @@
+"""Earshot: a circle of friends, one shared language model, one small adapter each."""

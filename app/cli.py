@@ -1,0 +1,267 @@
+"""earshot: the shell's way to everything. Each command takes --json."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.db import Database
+from app.errors import BadInput, EarshotError
+from app.main import KINDS, open_engine, open_store
+from app.services import accounts, catalogue, importing, plain_format, preparing, recommending, retraining
+from app.settings import Settings
+from app.tables import AdapterVersion, Job
+
+
+class Shell:
+    """What every command gets: settings, a database, and one way to answer."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.as_json = False
+        self._db: Database | None = None
+
+    @property
+    def db(self) -> Database:
+        """The database, brought to the newest revision."""
+        if self._db is None:
+            preparing.migrate(self.settings.url)
+            self._db = Database(self.settings.url)
+        return self._db
+
+    def say(self, facts: dict[str, Any], words: str) -> None:
+        """Print facts as JSON, or words for a person."""
+        text = json.dumps(facts, ensure_ascii=False, allow_nan=False) if self.as_json else words
+        click.echo(text.encode("utf-8", "replace").decode())
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --json, the Shell, and named errors as one line on stderr with exit code 1."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+    @wraps(function)
+    def wrapped(as_json: bool, **values: Any) -> None:
+        shell = Shell()
+        shell.as_json = as_json
+        logging.basicConfig(
+            level=shell.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        try:
+            function(shell, **values)
+        except EarshotError as problem:
+            message = str(problem).encode("utf-8", "backslashreplace").decode()
+            if as_json:
+                click.echo(json.dumps({"error": type(problem).__name__, "message": message}))
+            click.echo(f"earshot: {message}", err=True)
+            sys.exit(1)
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Earshot: log songs with friends, ask for recommendations, retrain your taste."""
+
+
+@main.command()
+@command
+def setup(shell: Shell) -> None:
+    """Make everything ready: migrate, verify the base, load the starter songs, encode the catalogue."""
+    engine = open_engine(shell.settings)
+    with shell.db.write() as db:
+        added, changed = catalogue.load_starter(db)
+    with shell.db.read() as db:
+        texts = catalogue.texts(db, KINDS.song_text)
+    encoded = preparing.encode_with_bar(engine, texts)
+    shell.say(
+        {"songs": len(texts), "added": added, "changed": changed, "encoded": encoded, "base": engine.base.files.name},
+        f"{len(texts):,} songs in the catalogue ({added:,} new, {encoded:,} encoded). The base is verified.",
+    )
+
+
+@main.command()
+@command
+def serve(shell: Shell) -> None:
+    """Serve the pages, with one worker beside them. Ctrl-C stops both."""
+    from app.serving import serve_with_worker
+
+    shell.db.close()
+    serve_with_worker(shell.settings)
+
+
+@main.command()
+@command
+def worker(shell: Shell) -> None:
+    """Run retrain jobs until stopped; `serve` starts one of these by itself."""
+    run = _worker(shell)
+    run.stop_on_signals()
+    run.run()
+
+
+def _worker(shell: Shell) -> Any:
+    from app.worker import Worker
+
+    settings = shell.settings
+    return Worker(shell.db, open_store(settings), lambda: open_engine(settings, settings.train_threads), KINDS)
+
+
+@main.group()
+def user() -> None:
+    """People of the circle."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--admin", is_flag=True, help="Make them an administrator.")
+@command
+def user_add(shell: Shell, name: str, admin: bool) -> None:
+    """Add a listener and print a link by which they set their password."""
+    with shell.db.write() as db:
+        listener = accounts.add_listener(db, name, None, is_admin=admin)
+        token = accounts.invite(db, None, shell.settings.invite_days, for_listener=listener.id)
+    link = f"http://{shell.settings.host}:{shell.settings.port}/join/{token}"
+    shell.say({"id": listener.id, "name": listener.name, "link": link}, f"{listener.name} is in. To sign in: {link}")
+
+
+@main.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--user", "name", required=True, help="Whose listens these are.")
+@command
+def import_(shell: Shell, path: Path, name: str) -> None:
+    """Import listens in the plain format: a folder with songs.tsv and listens.tsv, or one tab-separated file."""
+    with shell.db.write() as db:
+        listener = accounts.by_name(db, name)
+        report = importing.import_rows(db, listener.id, plain_format.read_plain(path))
+        if report.rows == 0:
+            raise BadInput(f"{path.name} has no rows below its header.")
+    if report.new_songs:
+        with shell.db.read() as db:
+            texts = catalogue.texts(db, KINDS.song_text)
+        preparing.encode_with_bar(open_engine(shell.settings), texts)
+    lines = [
+        f"{report.rows:,} rows: {report.taken:,} taken ({report.undated:,} undated), {report.folded:,} there already, "
+        f"{report.dropped:,} dropped. {report.new_songs:,} songs joined the catalogue."
+    ]
+    lines += [f"  line {drop.line}: {drop.reason}" for drop in report.reasons[:20]]
+    shell.say(report.as_dict(), "\n".join(lines))
+
+
+@main.command()
+@click.argument("name")
+@click.option("--seed", default=0, help="Same songs, same seed, same machine: same adapter.")
+@command
+def retrain(shell: Shell, name: str, seed: int) -> None:
+    """Retrain a listener's taste and wait for the verdict."""
+    with shell.db.write() as db:
+        listener = accounts.by_name(db, name)
+        job_id = retraining.request(db, listener.id, shell.settings.min_songs, seed).id
+    run = _worker(shell)
+    job = _job(shell, job_id)
+    while job.state in retraining.ACTIVE:
+        if not run.once(only=job_id):
+            time.sleep(0.2)  # another worker has it
+            with shell.db.write() as db:
+                retraining.reclaim(db, run.owner)
+        job = _job(shell, job_id)
+    if job.state not in ("promoted", "kept"):
+        raise EarshotError(f"The retrain ended as {job.state}. {job.error}".strip())
+    with shell.db.read() as db:
+        made = db.get_one(AdapterVersion, job.version)
+    shell.say(
+        {
+            "version": made.id, "number": made.number, "promoted": made.promoted, "before": made.before,
+            "after": made.after, "seconds": round(made.seconds, 3), "why": made.why,
+            "trainable_parameters": made.trainable_parameters, "base_parameters": made.base_parameters,
+            "bytes": made.size,
+        },
+        f"Version {made.number}: {made.why}\n{made.trainable_parameters:,} numbers trained "
+        f"({100 * made.trainable_parameters / made.base_parameters:.3f} % of the base), {made.size:,} bytes, "
+        f"{made.seconds:.1f} s.",
+    )  # fmt: skip
+
+
+def _job(shell: Shell, job_id: str) -> Job:
+    with shell.db.read() as db:
+        return db.get_one(Job, job_id)
+
+
+@main.command()
+@click.argument("name")
+@click.option("-n", "--count", default=20, show_default=True, help="How many songs.")
+@click.option("--wish", default="", help="What you feel like, in your own words.")
+@click.option("--mode", default="discover", show_default=True, help="discover or familiar.")
+@command
+def recommend(shell: Shell, name: str, count: int, wish: str, mode: str) -> None:
+    """Recommend songs to a listener, with reasons."""
+    engine = open_engine(shell.settings)
+    with shell.db.read() as db:
+        listener = accounts.by_name(db, name)
+        made = recommending.recommend(db, engine, KINDS, listener.id, mode=mode, wish=wish, count=count)
+    facts: list[dict[str, Any]] = [
+        {
+            "artist": s.song.artist, "title": s.song.title, "score": round(s.score, 6),
+            "reasons": [{"because": r.label, "share": round(r.share, 4)} for r in s.reasons],
+        }
+        for s in made.suggestions
+    ]  # fmt: skip
+    lines = [
+        f"{place:3}. {f['title']} by {f['artist']}  ({f['score']:.3f})"
+        + "".join(f"\n       because of {r['because']} ({100 * r['share']:.0f} %)" for r in f["reasons"])
+        for place, f in enumerate(facts, 1)
+    ]
+    shell.say({"listener": listener.name, "version": made.version, "songs": facts}, "\n".join(lines) or "Nothing yet.")
+
+
+@main.group()
+def model() -> None:
+    """The base."""
+
+
+@model.command("show")
+@command
+def model_show(shell: Shell) -> None:
+    """The base, its fingerprint, and what a listener's adapter would have."""
+    engine = open_engine(shell.settings)
+    base, facts = engine.base, engine.facts()
+    shown = {
+        "id": base.files.name, "sha256": base.files.weights_sha256, "licence": base.files.licence,
+        "fingerprint": base.fingerprint, "music_adapter": base.music, "pooling": base.architecture.pooling,
+        "dimension": base.dimension, "targets": base.targets, **facts.as_dict(), "encoded": engine.encoded(),
+    }  # fmt: skip
+    shell.say(shown, "\n".join(f"{key:22} {value}" for key, value in shown.items()))
+
+
+@model.command("fetch")
+@click.argument("hub_id")
+@command
+def model_fetch(shell: Shell, hub_id: str) -> None:
+    """Fetch another base from the hub, once; the only command that calls the outside."""
+    from app.lm.locate import locate
+
+    files = locate(shell.settings.models / "base.toml", hub_id, download=True)
+    shell.say({"id": hub_id, "sha256": files.weights_sha256}, f"Fetched {hub_id}. Now set EARSHOT_BASE_MODEL={hub_id}.")
+
+
+@main.command()
+@click.option("--in", "inputs", type=click.IntRange(1), required=True, help="Inputs of the matrix.")
+@click.option("--out", "outputs", type=click.IntRange(1), required=True, help="Outputs of the matrix.")
+@click.option("--rank", type=click.IntRange(1), required=True, help="Rank of the adapter.")
+@command
+def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
+    """Count a matrix's numbers against those of a low-rank adapter on it."""
+    from app.lm.lora import lora_facts
+
+    facts = lora_facts([(inputs, outputs)], rank)
+    shell.say(
+        {"full": facts.base_parameters, "trainable": facts.trainable_parameters, "share": facts.share},
+        f"{facts.base_parameters:,} against {facts.trainable_parameters:,} trainable parameters "
+        f"({100 * facts.share:.2f} %)",
+    )

@@ -1,0 +1,115 @@
+"""Every named error of Earshot, mapped to HTTP once in main.py.
+
+``status`` is the HTTP status that a page or the API answers with; the message is written for the
+person who caused it and names the offending value.
+"""
+
+from __future__ import annotations
+
+
+class EarshotError(Exception):
+    """The root of all named errors; anything else that escapes is a bug and gives a 500."""
+
+    status = 500
+
+
+class BadInput(EarshotError):
+    """A value from outside that cannot be taken; the message names it."""
+
+    status = 422
+
+
+class NotSignedIn(EarshotError):
+    """No session, or one that has ended."""
+
+    status = 401
+
+
+class Forbidden(EarshotError):
+    """Signed in, but not allowed to see or touch this."""
+
+    status = 403
+
+
+class NotFound(EarshotError):
+    """No such listener, song, listen, job or version, or not one that may be seen."""
+
+    status = 404
+
+
+class Conflict(EarshotError):
+    """The request contradicts what is there, for instance a name that is taken."""
+
+    status = 409
+
+
+class TooFewListens(EarshotError):
+    """Not enough history to train on; ``missing`` different songs are needed first."""
+
+    status = 409
+
+    def __init__(self, have: int, needed: int) -> None:
+        self.have, self.needed, self.missing = have, needed, needed - have
+        super().__init__(
+            f"{have} different songs are logged; retraining needs {needed}, so {self.missing} are missing."
+        )
+
+
+class TooBusy(EarshotError):
+    """A limit on rate or load was reached; trying again later helps."""
+
+    status = 503
+
+
+class TooManyTries(EarshotError):
+    """Too many failed tries; trying again later helps."""
+
+    status = 429
+
+
+class BaseProblem(EarshotError):
+    """The base cannot be used. The message says what to do."""
+
+    status = 503
+
+
+class BaseMissing(BaseProblem):
+    """The base's files are not where models/base.toml or EARSHOT_BASE_MODEL says."""
+
+
+class BaseAltered(BaseProblem):
+    """The base's weights do not have the sha256 that models/base.toml states."""
+
+
+class BaseUnsupported(BaseProblem):
+    """The base's architecture has no layers that Earshot knows how to adapt."""
+
+
+class AdapterProblem(EarshotError):
+    """An adapter on disk cannot be trusted; the base answers instead."""
+
+    status = 409
+
+
+class AdapterMissing(AdapterProblem):
+    """The version's folder or one of its files is not there."""
+
+
+class AdapterAltered(AdapterProblem):
+    """A file of the version does not have the sha256 that its card states."""
+
+
+class AdapterUnfit(AdapterProblem):
+    """Wrong shapes, values that are not finite, or another base's fingerprint."""
+
+
+class VectorsDamaged(EarshotError):
+    """The catalogue vectors file contradicts its own index; it is rebuilt by encoding again."""
+
+    status = 503
+
+
+class Cancelled(EarshotError):
+    """A job was asked to stop and did."""
+
+    status = 409

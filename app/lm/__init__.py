@@ -1,0 +1,1 @@
+"""The taste engine: base, song text, encoder, trainer, slots, store, ranking, evaluation."""

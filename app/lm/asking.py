@@ -1,0 +1,28 @@
+"""What the engine is asked with. Free of torch, so that pages can be served before the base is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """One of a listener's own songs. A negative weight is a dislike."""
+
+    id: int
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What to rank: without and only are song ids; share is how much a wish counts against the taste."""
+
+    count: int = 20
+    without: Collection[int] = ()
+    only: Collection[int] | None = None
+    wish: str = ""
+    wish_share: float = 0.5
+    per_artist: int = 2
+    spread: float = 0.1

@@ -1,0 +1,253 @@
+"""The base: the shared frozen language model, with the music adapter folded in at load.
+
+The forward pass is cut in two at the first adapted layer. ``lower`` runs everything below it once; ``upper`` runs
+the adapted layers from those activations. A song's lower activations never depend on a listener, so training and
+serving reuse them.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # traps: loading must never reach the network unasked
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+from torch import Tensor, nn
+
+from app.errors import BaseAltered, BaseMissing, BaseUnsupported
+from app.lm.architecture import Architecture, describe
+from app.lm.locate import BaseFiles
+from app.lm.song_text import TEXT_FORMAT
+
+MAX_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Lower:
+    """Activations below the adapted layers for one batch of texts.
+
+    hidden: (B, T, H) input of the first adapted layer; input_ids and mask: (B, T).
+    """
+
+    hidden: Tensor
+    input_ids: Tensor
+    mask: Tensor
+
+    def rows(self, start: int, stop: int) -> Lower:
+        """A slice of the batch, trimmed to its own longest text."""
+        longest = int(self.mask[start:stop].sum(dim=1).max())
+        return Lower(
+            self.hidden[start:stop, :longest], self.input_ids[start:stop, :longest], self.mask[start:stop, :longest]
+        )
+
+    def pick(self, indices: Tensor) -> Lower:
+        """Chosen rows, trimmed to their own longest text."""
+        longest = int(self.mask[indices].sum(dim=1).max())
+        return Lower(self.hidden[indices, :longest], self.input_ids[indices, :longest], self.mask[indices, :longest])
+
+
+class _Inject(nn.Module):
+    """Stands in for a layer below the adapted ones: returns cached activations, or passes on what it is given."""
+
+    def __init__(self, in_tuple: bool) -> None:
+        super().__init__()
+        self.hidden: Tensor | None = None
+        self.in_tuple = in_tuple
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        result = self.hidden if self.hidden is not None else hidden_states
+        return (result,) if self.in_tuple else result
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the first adapted layer, carrying what that layer would have read."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        self.hidden = hidden
+
+
+class _Stop(nn.Module):
+    """Stands where the first adapted layer was and ends the forward pass there."""
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        raise _Reached(hidden_states)
+
+
+class Base:
+    """A loaded, frozen base. Safe to share between threads: no method changes its state.
+
+    Create with ``load``. ``fingerprint`` identifies weights and every setting that changes a vector.
+    """
+
+    def __init__(self, files: BaseFiles, network: nn.Module, tokenizer: Any, top_layers: int, music: str) -> None:
+        self.files = files
+        self.network = network.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.architecture: Architecture = describe(network, files.folder)
+        self.top_layers = min(top_layers, self.architecture.layer_count)
+        self.targets = self.architecture.targets(network, self.top_layers)
+        self.music = music
+        self.dimension = self.architecture.hidden_size
+        self.parameters = sum(p.numel() for p in network.parameters())
+        settings = {
+            "weights": files.weights_sha256,
+            "music": music,
+            "pooling": self.architecture.pooling,
+            "max_tokens": MAX_TOKENS,
+            "targets": self.targets,
+            "text": TEXT_FORMAT,
+        }
+        self.fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        self._lower = self._copy()
+        layers = self._layers(self._lower)
+        first = self.architecture.layer_count - self.top_layers
+        for index in range(first, self.architecture.layer_count):
+            layers[index] = _like(_Stop(), layers[index])
+
+    # -- the two halves -------------------------------------------------------------------------
+
+    def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Input ids and mask, both (B, T), padded to the longest text and cut at MAX_TOKENS tokens."""
+        encoded = self.tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        return encoded["input_ids"], encoded["attention_mask"]
+
+    @torch.inference_mode()
+    def lower(self, texts: Sequence[str]) -> Lower:
+        """Everything below the adapted layers for a batch of texts."""
+        input_ids, mask = self.tokenize(texts)
+        try:
+            self._lower(input_ids=input_ids, attention_mask=mask)
+        except _Reached as reached:
+            return Lower(reached.hidden, input_ids, mask)
+        raise BaseUnsupported(f"{self.files.name}: the forward pass never reached its top {self.top_layers} layers")
+
+    def _layers(self, network: nn.Module) -> nn.ModuleList:
+        return cast(nn.ModuleList, network.get_submodule(self.architecture.layers_path))
+
+    def _copy(self) -> nn.Module:
+        """New modules around the same tensors."""
+        shared: dict[int, Any] = {id(t): t for t in [*self.network.parameters(), *self.network.buffers()]}
+        return copy.deepcopy(self.network, shared)
+
+    def upper_network(self) -> nn.Module:
+        """A copy of the network that shares every tensor but skips the layers below the adapted ones.
+
+        Its module names are the base's own, so PEFT trains on it and writes files that fit the whole base.
+        """
+        upper = self._copy()
+        layers = self._layers(upper)
+        in_tuple = self._layer_returns_tuple()
+        for index in range(self.architecture.layer_count - self.top_layers):
+            layers[index] = _like(_Inject(in_tuple), layers[index])
+        return upper
+
+    def _layer_returns_tuple(self) -> bool:
+        seen: list[bool] = []
+        handle = self._layers(self.network)[0].register_forward_hook(
+            lambda _m, _i, out: seen.append(isinstance(out, tuple))
+        )
+        try:
+            with torch.inference_mode():
+                ids = torch.ones(1, 2, dtype=torch.long)
+                self.network(input_ids=ids, attention_mask=torch.ones_like(ids))
+        finally:
+            handle.remove()
+        return seen[0]
+
+    def upper(self, network: nn.Module, lower: Lower) -> Tensor:
+        """Unit vectors (B, D) from lower activations, through a network made by ``upper_network``.
+
+        One thread at a time for one ``network``: the slot bank holds a lock around it, the trainer has its own.
+        """
+        injecting = next((m for m in network.modules() if isinstance(m, _Inject)), None)
+        if injecting is not None:
+            injecting.hidden = lower.hidden
+        try:
+            output = network(input_ids=lower.input_ids, attention_mask=lower.mask)
+        finally:
+            if injecting is not None:
+                injecting.hidden = None
+        return self.pool(output.last_hidden_state, lower.mask)
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, H) and (B, T) to unit vectors (B, H)."""
+        if self.architecture.pooling == "cls":
+            pooled = hidden[:, 0]
+        elif self.architecture.pooling == "last":
+            last = mask.cumsum(dim=1).argmax(dim=1)
+            pooled = hidden[torch.arange(hidden.shape[0]), last]
+        else:
+            weights = mask.unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+        return nn.functional.normalize(pooled.float(), dim=-1)
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str], batch: int = 64) -> Tensor:
+        """Unit vectors (n, D) float32 of texts with no adapter, in the order given."""
+        result = torch.empty(len(texts), self.dimension)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            input_ids, mask = self.tokenize([texts[i] for i in rows])
+            hidden = self.network(input_ids=input_ids, attention_mask=mask).last_hidden_state
+            result[rows] = self.pool(hidden, mask)
+        return result
+
+    def weights_digest(self) -> str:
+        """sha256 over every tensor of the network: what the test of "training leaves the base alone" compares."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _like(stand_in: nn.Module, layer: nn.Module) -> nn.Module:
+    """Give a stand-in what some decoders (Qwen) look up on each layer before they call it."""
+    if hasattr(layer, "attention_type"):
+        stand_in.attention_type = layer.attention_type
+    return stand_in
+
+
+def load(files: BaseFiles, *, top_layers: int = 2, music_folder: Path | None = None) -> Base:
+    """Load a base from its files, in float32, without touching the network.
+
+    ``music_folder`` holds the music adapter to fold in. Raises BaseMissing or BaseAltered.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        config = AutoConfig.from_pretrained(files.folder, local_files_only=True, trust_remote_code=False)
+        network = AutoModel.from_pretrained(
+            files.folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+        tokenizer = AutoTokenizer.from_pretrained(files.folder, local_files_only=True)
+    except SafetensorError as problem:
+        raise BaseAltered(
+            f"The base's weights in {files.folder} are truncated or altered ({problem}). Fetch them again."
+        ) from problem
+    except (OSError, ValueError, KeyError) as problem:
+        raise BaseMissing(f"The base in {files.folder} cannot be loaded: {problem}") from problem
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    tokenizer.padding_side = "right"
+    network.config._name_or_path = files.name  # what PEFT writes into adapter_config.json: a name, never a path
+    if hasattr(network.config, "use_cache"):
+        network.config.use_cache = False
+    music = "none"
+    if music_folder is not None:
+        from app.lm.music import fold_in
+
+        network, music = fold_in(network, music_folder)
+    return Base(files, network, tokenizer, top_layers, music)

@@ -1,0 +1,303 @@
+"""The taste engine as services see it: plain ids, texts and numbers in, plain results out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from app.errors import AdapterProblem, BadInput
+from app.lm import evaluation, ranking
+from app.lm.asking import Ask, Own
+from app.lm.base import Base, load
+from app.lm.evaluation import HeldOut, Verdict
+from app.lm.locate import locate
+from app.lm.lora import LoraFacts, lora_facts
+from app.lm.ranking import Ranked, Taste
+from app.lm.slots import SlotBank
+from app.lm.store import AdapterStore, LoraTensors
+from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, lower_all, settings_dict
+from app.lm.vectors import CatalogueVectors, Floats, Snapshot, text_hash
+
+HELD_OUT_SHARE = 0.2
+_CANDIDATES = 200
+_TASTES_KEPT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What the engine needs to know; settings.py fills it in."""
+
+    base_toml: Path
+    vectors: Path
+    adapters: Path
+    base_override: str = ""
+    music: Path | None = None
+    slots: int = 64
+    top_layers: int = 2
+    rank: int = 8
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished retrain: the version is on disk; whether it goes live is the gate's verdict."""
+
+    version: str
+    verdict: Verdict
+    before: HeldOut
+    after: HeldOut
+    losses: tuple[float, ...]
+    facts: LoraFacts
+    size: int
+    seconds: float
+    learnt_from: int
+
+
+class Engine:
+    """One per process. All methods but ``train`` may be called from any thread."""
+
+    def __init__(self, base: Base, settings: EngineSettings) -> None:
+        self.base, self.settings = base, settings
+        self.fingerprint = base.fingerprint
+        self.vectors = CatalogueVectors(settings.vectors, base.fingerprint, base.dimension)
+        self.store = AdapterStore(settings.adapters)
+        self.bank = SlotBank(base, settings.rank, settings.slots)
+        self._warm: dict[str, LoraTensors] = {}
+        self._encoded: OrderedDict[str, dict[int, tuple[int, Floats]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, settings: EngineSettings) -> Engine:
+        """Locate, verify and load the base. Raises a BaseProblem that says what to do."""
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        files = locate(settings.base_toml, settings.base_override)
+        return cls(load(files, top_layers=settings.top_layers, music_folder=settings.music), settings)
+
+    # -- catalogue ------------------------------------------------------------------------------
+
+    def encode_songs(
+        self,
+        songs: Sequence[tuple[int, str]],
+        progress: Callable[[int, int], None] = lambda done, of: None,
+        batch: int = 256,
+    ) -> int:
+        """Encode those of (song id, song text) that are new or changed; returns how many. A kill loses one batch."""
+        stale = self.vectors.stale(songs)
+        stale.sort(key=lambda pair: len(pair[1]))  # like lengths together: less padding
+        for start in range(0, len(stale), batch):
+            part = stale[start : start + batch]
+            texts = [text for _, text in part]
+            self.vectors.append([song for song, _ in part], texts, self.base.encode(texts).numpy())
+            progress(start + len(part), len(stale))
+        return len(stale)
+
+    def encoded(self) -> int:
+        """How many songs have a catalogue vector."""
+        return len(self.vectors.snapshot().ids)
+
+    # -- adapters -------------------------------------------------------------------------------
+
+    def facts(self) -> LoraFacts:
+        """How many numbers an adapter of this engine has, beside the base's."""
+        return lora_facts(self.bank.shapes.values(), self.settings.rank, self.base.parameters)
+
+    def adapter(self, listener: str, version: str) -> tuple[str, LoraTensors]:
+        """A checked adapter, kept in RAM from the first use on. Raises an AdapterProblem."""
+        key = f"{listener}/{version}"
+        tensors = self._warm.get(key)
+        if tensors is None:
+            tensors = self.store.read(listener, version, self.fingerprint, self.bank.shapes)
+            self._warm[key] = tensors
+        return key, tensors
+
+    def forget(self, listener: str) -> None:
+        """Drop everything of a listener from RAM."""
+        with self._lock:
+            for key in [k for k in [*self._warm, *self._encoded] if k.startswith(f"{listener}/")]:
+                self._warm.pop(key, None)
+                self._encoded.pop(key, None)
+                self.bank.drop(key)
+
+    # -- tastes and lists -----------------------------------------------------------------------
+
+    def own_vectors(self, adapter: tuple[str, LoraTensors] | None, own: Sequence[Own]) -> Floats:
+        """(n, D) of own songs through a listener's tower; what was encoded before is not encoded again."""
+        if adapter is None:
+            return self._base_vectors(own)
+        return self._through(adapter[0], adapter, own)
+
+    def _through(self, key: str, adapter: tuple[str, LoraTensors] | None, own: Sequence[Own]) -> Floats:
+        with self._lock:
+            known = self._encoded.setdefault(key, {})
+            self._encoded.move_to_end(key)
+            while len(self._encoded) > _TASTES_KEPT:
+                self._encoded.popitem(last=False)
+        hashes = {song.id: text_hash(song.text) for song in own}
+        missing = [s for s in own if known.get(s.id, (None,))[0] != hashes[s.id]]
+        for start in range(0, len(missing), 64):
+            part = missing[start : start + 64]
+            lower = self.base.lower([s.text for s in part])
+            for song, vector in zip(part, self.bank.encode(lower, [adapter] * len(part)).numpy(), strict=True):
+                known[song.id] = (hashes[song.id], vector)
+        return np.stack([known[s.id][1] for s in own]) if own else np.empty((0, self.base.dimension), np.float32)
+
+    def _base_vectors(self, own: Sequence[Own]) -> Floats:
+        snapshot = self.vectors.snapshot()
+        result = np.empty((len(own), self.base.dimension), np.float32)
+        missing = [i for i, song in enumerate(own) if song.id not in snapshot.row_of]
+        there = [i for i, song in enumerate(own) if song.id in snapshot.row_of]
+        result[there] = snapshot.vectors[[snapshot.row_of[own[i].id] for i in there]]
+        if missing:
+            result[missing] = self._through("base", None, [own[i] for i in missing])
+        return result
+
+    def taste(self, listener: str, version: str | None, own: Sequence[Own]) -> tuple[Taste, str | None]:
+        """A listener's taste, and the version that really answered: None if the base did, also because the version
+        could not be trusted."""
+        adapter = None
+        if version is not None:
+            try:
+                adapter = self.adapter(listener, version)
+            except AdapterProblem:
+                version = None
+        vectors = self.own_vectors(adapter, own)
+        weights = np.array([song.weight for song in own], dtype=np.float32)
+        return ranking.taste_of([s.id for s in own], vectors, weights, self.vectors.snapshot().mean), version
+
+    def wish_vector(self, listener: str, version: str | None, wish: str) -> Floats:
+        """A free text through the listener's own tower, centred: (D,)."""
+        adapter = None if version is None else self.adapter(listener, version)
+        lower = self.base.lower([wish])
+        encoded: Floats = self.bank.encode(lower, [adapter]).numpy()[0]
+        return encoded - self.vectors.snapshot().mean
+
+    def recommend(
+        self,
+        listener: str,
+        version: str | None,
+        own: Sequence[Own],
+        ask: Ask,
+        artists: Callable[[Sequence[int]], Mapping[int, str]],
+    ) -> tuple[list[Ranked], str | None]:
+        """A list with reasons over the whole catalogue, and the version that answered.
+
+        ``artists`` gives an artist key for song ids. With neither history nor wish the list is empty.
+        """
+        taste, version = self.taste(listener, version, own)
+        query = taste.vector
+        if ask.wish:
+            share = ask.wish_share if query.any() else 1.0
+            query = ranking.blend(query, self.wish_vector(listener, version, ask.wish), share)
+        if not query.any():
+            return [], version
+        snapshot = self.vectors.snapshot()
+        values = ranking.scores(query, snapshot)
+        rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
+        best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
+        keys = artists([int(snapshot.ids[r]) for r in best])
+        centred = ranking.unit(snapshot.vectors[best] - snapshot.mean)
+        picked = ranking.diversify(
+            best,
+            values,
+            centred,
+            [keys.get(int(snapshot.ids[r]), "") for r in best],
+            ask.count,
+            per_artist=ask.per_artist,
+            spread=ask.spread,
+        )
+        listed = [
+            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(taste, centred[p]))
+            for p in picked
+        ]
+        return listed, version
+
+    # -- training -------------------------------------------------------------------------------
+
+    def train(
+        self,
+        listener: str,
+        version: str,
+        own: Sequence[Own],
+        *,
+        seed: int,
+        settings: TrainingSettings | None = None,
+        report: Report = lambda _: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Train a new version on one listener's songs, measure it on the hidden ones, and write it to disk.
+
+        Nothing of it is live afterwards: that is the caller's, with the verdict. Raises Cancelled.
+        """
+        started = time.monotonic()
+        settings = settings or TrainingSettings(rank=self.settings.rank)
+        snapshot = self.vectors.snapshot()
+        liked = [s for s in own if s.weight > 0 and s.id in snapshot.row_of]
+        learn, hide = evaluation.split([s.id for s in liked], HELD_OUT_SHARE, seed)
+        if not learn:
+            raise BadInput("there is no song to learn from")
+        chosen, hidden = set(learn), set(hide)
+        train = [s for s in own if s.id not in hidden]
+        run = Trainer(self.base, snapshot, _training_songs(train), settings, seed, report, cancelled)
+        trained = run.run()
+        report(Progress("evaluating", 0, 0, None, None))
+        songs = [s for s in liked if s.id in chosen]
+        before = self._measure(snapshot, songs, self._base_vectors(songs), hide)
+        after = self._measure(snapshot, songs, self._trained_vectors(trained.network, songs), hide)
+        verdict = evaluation.gate(before, after, seed)
+        if cancelled():
+            run._stop_if_asked()
+        report(Progress("saving", 0, 0, None, None))
+        seconds = time.monotonic() - started
+        facts = self.facts()
+        card = {
+            "listener": listener,
+            "version": version,
+            "base": self.base.files.name,
+            "base_fingerprint": self.fingerprint,
+            "music_adapter": self.base.music,
+            "pooling": self.base.architecture.pooling,
+            "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": len(train) - len(learn)},
+            "settings": settings_dict(settings) | {"seed": seed},
+            "before": before.as_dict(),
+            "after": after.as_dict(),
+            "promoted": verdict.promoted,
+            "lora": facts.as_dict(),
+            "seconds": round(seconds, 3),
+            "losses": [round(x, 6) for x in trained.losses],
+        }
+        folder = self.store.write(listener, version, trained.save, card)
+        return Outcome(
+            version, verdict, before, after, trained.losses, facts, folder.size, time.monotonic() - started, len(learn)
+        )
+
+    @torch.inference_mode()
+    def _trained_vectors(self, network: Any, songs: Sequence[Own]) -> Floats:
+        lower = lower_all(self.base, [s.text for s in songs])
+        count = len(songs)
+        parts = [self.base.upper(network, lower.rows(i, min(i + 64, count))) for i in range(0, count, 64)]
+        result: Floats = torch.cat(parts).numpy()
+        return result
+
+    def _measure(self, snapshot: Snapshot, songs: Sequence[Own], vectors: Floats, hide: Sequence[int]) -> HeldOut:
+        weights = np.array([s.weight for s in songs], dtype=np.float32)
+        taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean)
+        values = ranking.scores(taste.vector, snapshot)
+        return evaluation.measure(values, snapshot.rows(hide), snapshot.rows([s.id for s in songs]))
+
+
+def _training_songs(own: Sequence[Own]) -> TrainingSongs:
+    return TrainingSongs(
+        ids=[s.id for s in own],
+        texts=[s.text for s in own],
+        weights=[abs(s.weight) for s in own],
+        liked=[s.weight > 0 for s in own],
+    )

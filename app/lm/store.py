@@ -1,0 +1,193 @@
+"""Adapters on disk: ``adapters/<listener>/<version>/``, written once, checked at every read.
+
+The contract is adapters/README.md. Plain PEFT files, plus card.json, which states a sha256 for each of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from app.errors import AdapterAltered, AdapterMissing, AdapterUnfit
+from app.lm.locate import sha256_of
+
+_ID = re.compile(r"^[0-9a-f]{16}$")
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFolder:
+    """The files of one version."""
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        """LoRA tensors, safetensors."""
+        return self.path / "adapter_model.safetensors"
+
+    @property
+    def config(self) -> Path:
+        """PEFT's own configuration."""
+        return self.path / "adapter_config.json"
+
+    @property
+    def card(self) -> Path:
+        """What it was trained on, how it did, and the digest of each file."""
+        return self.path / "card.json"
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(f.stat().st_size for f in self.path.iterdir() if f.is_file())
+
+
+@dataclass(frozen=True, slots=True)
+class LoraTensors:
+    """One adapter in RAM, ready for a slot: per target A (in, r) and B (r, out), the scale folded into B."""
+
+    a: Mapping[str, Tensor]
+    b: Mapping[str, Tensor]
+    rank: int
+
+
+class AdapterStore:
+    """All adapters below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, listener: str, version: str) -> AdapterFolder:
+        """Where a version lies. Ids are opaque and of one width, so no id is a prefix or a path."""
+        for name in (listener, version):
+            if not _ID.match(name):
+                raise AdapterMissing(f"{name!r} is no adapter id")
+        return AdapterFolder(self.root / listener / version)
+
+    def write(
+        self, listener: str, version: str, save: Callable[[Path], None], card: Mapping[str, Any]
+    ) -> AdapterFolder:
+        """Write a version so that it is there wholly or not at all.
+
+        ``save`` writes the PEFT files into the folder it is given. They are fsynced, then the card, then the folder is
+        renamed into place.
+        """
+        final = self.folder(listener, version)
+        final.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=final.path.parent))
+        try:
+            save(temporary)
+            half = AdapterFolder(temporary)
+            for stray in set(temporary.iterdir()) - {half.weights, half.config}:
+                stray.unlink()  # PEFT adds a model-card stub
+            digests = {f.name: sha256_of(f) for f in (half.weights, half.config)}
+            half.card.write_text(
+                json.dumps({**card, "sha256": digests}, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8"
+            )
+            for file in (half.weights, half.config, half.card):
+                _fsync(file)
+            _fsync(temporary)
+            temporary.chmod(0o700)
+            temporary.rename(final.path)
+            _fsync(final.path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return final
+
+    def card(self, listener: str, version: str) -> dict[str, Any]:
+        """The version's card. Raises AdapterMissing or AdapterAltered."""
+        path = self.folder(listener, version).card
+        try:
+            card = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise AdapterMissing(f"adapter {version} has no card.json") from None
+        except (ValueError, RecursionError):
+            raise AdapterAltered(f"adapter {version}: card.json is not JSON") from None
+        if not isinstance(card, dict) or not isinstance(card.get("sha256"), dict):
+            raise AdapterAltered(f"adapter {version}: card.json states no digests")
+        return card
+
+    def read(self, listener: str, version: str, fingerprint: str, shapes: Mapping[str, tuple[int, int]]) -> LoraTensors:
+        """Load a version after checking digests, base, names, shapes and finiteness.
+
+        ``shapes`` gives (in, out) of every adapted matrix. Raises AdapterMissing, AdapterAltered or AdapterUnfit.
+        """
+        files, card = self.folder(listener, version), self.card(listener, version)
+        for file in (files.weights, files.config):
+            if not file.is_file():
+                raise AdapterMissing(f"adapter {version} has no {file.name}")
+            if sha256_of(file) != card["sha256"].get(file.name):
+                raise AdapterAltered(f"adapter {version}: {file.name} does not have the sha256 that its card states")
+        if card.get("base_fingerprint") != fingerprint:
+            raise AdapterUnfit(f"adapter {version} was trained on another base ({card.get('base_fingerprint')})")
+        try:
+            tensors = load_file(files.weights)
+            config = json.loads(files.config.read_text(encoding="utf-8"))
+            rank, scale = int(config["r"]), float(config["lora_alpha"]) / int(config["r"])
+        except (SafetensorError, ValueError, KeyError, TypeError, ZeroDivisionError) as problem:
+            raise AdapterAltered(f"adapter {version} cannot be read: {problem}") from problem
+        return _checked(version, tensors, rank, scale, shapes)
+
+    def versions(self, listener: str) -> list[str]:
+        """Ids of complete versions on disk."""
+        home = self.root / listener
+        return sorted(p.name for p in home.iterdir() if _ID.match(p.name)) if home.is_dir() else []
+
+    def remove(self, listener: str, version: str | None = None) -> None:
+        """Delete one version, or everything of a listener."""
+        if version is not None:
+            shutil.rmtree(self.folder(listener, version).path, ignore_errors=True)
+            return
+        if not _ID.match(listener):
+            raise AdapterMissing(f"{listener!r} is no listener id")
+        shutil.rmtree(self.root / listener, ignore_errors=True)
+
+    def sweep(self) -> int:
+        """Delete what a killed write left behind; returns how many folders. Only the worker calls this, at start."""
+        leftovers = list(self.root.glob("*/.writing-*"))
+        for folder in leftovers:
+            shutil.rmtree(folder, ignore_errors=True)
+        return len(leftovers)
+
+
+def _checked(
+    version: str, tensors: Mapping[str, Tensor], rank: int, scale: float, shapes: Mapping[str, tuple[int, int]]
+) -> LoraTensors:
+    expected = {_key(name, half) for name in shapes for half in "AB"}
+    if set(tensors) != expected:
+        odd: Sequence[str] = sorted(set(tensors) ^ expected)
+        raise AdapterUnfit(f"adapter {version} has other tensors than the base's targets, for instance {odd[0]}")
+    a, b = {}, {}
+    for name, (inputs, outputs) in shapes.items():
+        down, up = tensors[_key(name, "A")].float(), tensors[_key(name, "B")].float()
+        if down.shape != (rank, inputs) or up.shape != (outputs, rank):
+            raise AdapterUnfit(f"adapter {version}: wrong shape at {name}: {tuple(down.shape)}, {tuple(up.shape)}")
+        if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
+            raise AdapterUnfit(f"adapter {version}: values that are not finite at {name}")
+        a[name], b[name] = down.T.contiguous(), (scale * up.T).contiguous()
+    return LoraTensors(a, b, rank)
+
+
+def _key(name: str, half: str) -> str:
+    return f"{_PREFIX}{name}.lora_{half}.weight"
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,160 @@
+"""Catalogue vectors on disk: every song encoded by the base, adapter off, shared by all listeners.
+
+A folder per base fingerprint with two append-only files: ``vectors.f32`` (rows of D float32) and ``index.bin`` (song
+id, hash of the song text, crc32 of the row). Rows are written and fsynced before their index entries, so a kill between
+the two only leaves bytes that the next append overwrites. Several processes may read while one appends under a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import VectorsDamaged
+
+_INDEX = np.dtype([("song", "<i8"), ("text", "<u8"), ("crc", "<u4")])
+
+Floats = NDArray[np.float32]
+
+
+def text_hash(text: str) -> int:
+    """64 bits of a song text, to see that a song's facts have changed since it was encoded."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The catalogue at one moment. ids: (n,) int64; vectors: (n, D) float32 unit rows; mean: (D,) float32."""
+
+    ids: NDArray[np.int64]
+    vectors: Floats
+    mean: Floats
+    row_of: Mapping[int, int]
+
+    def rows(self, songs: Sequence[int]) -> NDArray[np.int64]:
+        """Row numbers of those songs that are encoded."""
+        return np.array([self.row_of[s] for s in songs if s in self.row_of], dtype=np.int64)
+
+
+class CatalogueVectors:
+    """The vectors of one base. Threads and processes may share the folder."""
+
+    def __init__(self, root: Path, fingerprint: str, dimension: int) -> None:
+        self.folder = root / fingerprint[:16]
+        self.dimension = dimension
+        self._row_bytes = dimension * 4
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._seen = -1
+        self._texts: dict[int, int] = {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _vectors(self) -> Path:
+        return self.folder / "vectors.f32"
+
+    @property
+    def _index(self) -> Path:
+        return self.folder / "index.bin"
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with (self.folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def append(self, songs: Sequence[int], texts: Sequence[str], vectors: Floats) -> None:
+        """Add or replace songs. vectors: (n, D)."""
+        rows = np.ascontiguousarray(vectors, dtype="<f4")
+        if rows.shape != (len(songs), self.dimension) or not np.isfinite(rows).all():
+            raise ValueError(f"vectors of shape {rows.shape} for {len(songs)} songs, or values that are not finite")
+        entries = np.empty(len(songs), dtype=_INDEX)
+        entries["song"] = songs
+        entries["text"] = [text_hash(t) for t in texts]
+        entries["crc"] = [zlib.crc32(row.tobytes()) for row in rows]
+        with self._writing():
+            count = self._count()
+            _write_at(self._vectors, count * self._row_bytes, rows.tobytes())
+            _write_at(self._index, count * _INDEX.itemsize, entries.tobytes())
+
+    def _count(self) -> int:
+        return self._index.stat().st_size // _INDEX.itemsize if self._index.exists() else 0
+
+    def stale(self, songs: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Those of (song id, song text) that are not encoded yet, or whose text has changed."""
+        self.snapshot()
+        return [(song, text) for song, text in songs if self._texts.get(song) != text_hash(text)]
+
+    def snapshot(self) -> Snapshot:
+        """What is encoded now; reads the disk again only if the index has grown.
+
+        Raises VectorsDamaged if the two files contradict each other.
+        """
+        with self._lock:
+            count = self._count()
+            if self._snapshot is None or count != self._seen:
+                self._load(count)
+            assert self._snapshot is not None
+            return self._snapshot
+
+    def _load(self, count: int) -> None:
+        if count == 0:
+            empty = np.empty((0, self.dimension), dtype=np.float32)
+            self._snapshot = Snapshot(np.empty(0, dtype=np.int64), empty, np.zeros(self.dimension, np.float32), {})
+            self._texts, self._seen = {}, 0
+            return
+        entries = np.fromfile(self._index, dtype=_INDEX, count=count)
+        if self._vectors.stat().st_size < count * self._row_bytes:
+            raise VectorsDamaged(f"{self._vectors} is shorter than its index says; `earshot catalogue encode --again`")
+        mapped = np.memmap(self._vectors, dtype="<f4", mode="r", shape=(count, self.dimension))
+        latest = {int(song): row for row, song in enumerate(entries["song"])}
+        keep = np.fromiter(latest.values(), dtype=np.int64, count=len(latest))
+        vectors: Floats = np.asarray(mapped if len(keep) == count else mapped[keep], dtype=np.float32)
+        ids = entries["song"][keep].astype(np.int64)
+        self._texts = {int(e["song"]): int(e["text"]) for e in entries[keep]}
+        mean: Floats = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._snapshot = Snapshot(ids, vectors, mean, {int(song): row for row, song in enumerate(ids)})
+        self._seen = count
+
+    def check(self) -> list[int]:
+        """Songs whose stored row does not have its crc32: the file was altered."""
+        count = self._count()
+        entries = np.fromfile(self._index, dtype=_INDEX, count=count) if count else np.empty(0, dtype=_INDEX)
+        damaged: list[int] = []
+        if not count:
+            return damaged
+        with self._vectors.open("rb") as stream:
+            for entry in entries:
+                if zlib.crc32(stream.read(self._row_bytes)) != int(entry["crc"]):
+                    damaged.append(int(entry["song"]))
+        return damaged
+
+    def clear(self) -> None:
+        """Forget every vector, so that the catalogue is encoded anew."""
+        with self._writing():
+            for file in (self._index, self._vectors):
+                file.unlink(missing_ok=True)
+        with self._lock:
+            self._snapshot, self._seen, self._texts = None, -1, {}
+
+
+def _write_at(path: Path, offset: int, data: bytes) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.ftruncate(descriptor, offset)
+        written = 0
+        while written < len(data):
+            written += os.pwrite(descriptor, data[written:], offset + written)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,147 @@
+"""Wire everything: settings, database, engine, pages. ``create_app`` is what `earshot serve` runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.db import Database
+from app.errors import BadInput, BaseProblem, EarshotError, NotFound
+from app.lm.asking import Ask, Own
+from app.lm.song_text import song_text
+from app.services.recommending import EngineTypes
+from app.settings import Settings
+from app.web import accounts, friends, health, home, listens, recommend, songs, taste
+from app.web.rendering import STATIC, State, answer_error
+from app.web.security import Guard
+
+if TYPE_CHECKING:
+    from app.lm.engine import Engine
+    from app.lm.store import AdapterStore
+
+log = logging.getLogger("earshot")
+
+KINDS = EngineTypes(Own, Ask, song_text)
+
+
+def open_engine(settings: Settings, threads: int | None = None) -> Engine:
+    """Load the base and what goes with it; imports torch. Raises a BaseProblem that says what to do."""
+    from app.lm.engine import Engine, EngineSettings
+
+    return Engine.open(
+        EngineSettings(
+            base_toml=settings.models / "base.toml",
+            base_override=settings.base_model,
+            music=settings.music,
+            vectors=settings.vectors,
+            adapters=settings.adapters,
+            slots=settings.slots,
+            rank=settings.rank,
+            threads=settings.threads if threads is None else threads,
+        )
+    )
+
+
+def open_store(settings: Settings) -> AdapterStore:
+    """The adapters on disk, without a base."""
+    from app.lm.store import AdapterStore
+
+    return AdapterStore(settings.adapters)
+
+
+class LazyEngine:
+    """The engine, loaded in the background so that the first page does not wait for torch."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+
+    def warm(self) -> None:
+        """Start loading; a problem is logged now and shown to whoever asks for a list."""
+
+        def load() -> None:
+            try:
+                self.get()
+            except EarshotError as problem:
+                log.error("%s", problem)
+
+        threading.Thread(target=load, name="load-base", daemon=True).start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the base is loaded."""
+        return self._engine is not None
+
+    def get(self) -> Engine:
+        """The engine, waiting for it if need be. Raises a BaseProblem."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = open_engine(self._settings)
+            return self._engine
+
+
+def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
+    """The web process. ``warm`` starts loading the base at once."""
+    db = Database(settings.url)
+    engine = LazyEngine(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if warm:
+            engine.warm()
+        if not settings.https and settings.host not in ("127.0.0.1", "localhost", "::1"):
+            log.warning(
+                "plain-http: serving %s without HTTPS; passwords travel readable. See README, HTTPS.", settings.host
+            )
+        yield
+        db.close()
+
+    app = FastAPI(
+        title="Earshot", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan,
+        max_body_size=settings.max_body_bytes,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )  # fmt: skip
+    app.state.earshot = State(settings, db, engine, KINDS)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    for room in (home, accounts, listens, songs, recommend, taste, friends, health):
+        app.include_router(room.router)
+    app.add_middleware(Guard, settings=settings)
+    _map_errors(app)
+    return app
+
+
+def _map_errors(app: FastAPI) -> None:
+    """The one place where errors become HTTP."""
+
+    @app.exception_handler(EarshotError)
+    def named(request: Request, problem: EarshotError) -> Response:
+        if isinstance(problem, BaseProblem):
+            log.error("%s", problem)
+        return answer_error(request, problem)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, problem: RequestValidationError) -> Response:
+        first = problem.errors()[0]
+        place = ".".join(str(part) for part in first.get("loc", ())[1:]) or "the request"
+        return answer_error(request, BadInput(f"{place}: {first.get('msg', 'is not valid')}"))
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, problem: HTTPException) -> Response:
+        error = NotFound("There is no such page.") if problem.status_code == 404 else EarshotError(str(problem.detail))
+        error.status = problem.status_code
+        return answer_error(request, error)
+
+    @app.exception_handler(Exception)
+    def bug(request: Request, problem: Exception) -> Response:
+        log.exception("a bug on %s", request.url.path)
+        return answer_error(request, EarshotError("Something went wrong on our side. It is written in the log."))

@@ -1,0 +1,180 @@
+"""Who is who: the first listener, invites, sessions."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.errors import BadInput, Conflict, NotFound, NotSignedIn
+from app.services.passwords import hash_password, verify
+from app.services.text import clean, fold, show
+from app.tables import BrowserSession, Invite, Listener, now
+
+_DAY = 86_400
+_NAME_MOST = 60
+_SEEN_EVERY = 300
+
+
+def token_hash(token: str) -> str:
+    """What is stored of a session's or an invite's token."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def has_administrator(db: Session) -> bool:
+    """Whether the first visit has happened."""
+    return db.scalar(select(Listener.id).where(Listener.is_admin).limit(1)) is not None
+
+
+def by_name(db: Session, name: str) -> Listener:
+    """A listener by name. Raises NotFound."""
+    found = db.scalar(select(Listener).where(Listener.name_key == fold(name)))
+    if found is None:
+        raise NotFound(f"There is no listener named {show(name)}.")
+    return found
+
+
+def add_listener(db: Session, name: str, password: str | None, *, is_admin: bool = False) -> Listener:
+    """A new listener. Without a password nobody can sign in as them until they follow a link of ``invite``.
+
+    Raises BadInput or Conflict.
+    """
+    name = clean(name, "The name", most=_NAME_MOST)
+    hashed = None if password is None else hash_password(password)
+    listener = Listener(name=name, name_key=fold(name), password_hash=hashed, is_admin=is_admin)
+    db.add(listener)
+    try:
+        db.flush()
+    except IntegrityError:
+        raise Conflict(f"The name {show(name)} is taken.") from None
+    return listener
+
+
+def first_listener(db: Session, name: str, password: str) -> Listener:
+    """The first visit: its listener is the administrator. Raises Conflict if somebody was faster."""
+    if has_administrator(db):
+        raise Conflict("This server has its first listener already. Ask them for an invite link.")
+    return add_listener(db, name, password, is_admin=True)
+
+
+def set_time_zone(db: Session, listener: Listener, zone: str) -> None:
+    """Raises BadInput for a zone that the tz database lacks."""
+    try:
+        ZoneInfo(clean(zone, "The time zone", most=60))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadInput(f"There is no time zone {show(zone)}.") from None
+    db.merge(listener).time_zone = zone
+
+
+# -- invites ----------------------------------------------------------------------------------------
+
+
+def invite(db: Session, made_by: str | None, days: int, for_listener: str | None = None) -> str:
+    """A new single-use link's token; only its hash is kept."""
+    token = secrets.token_urlsafe(24)
+    db.add(
+        Invite(token_hash=token_hash(token), made_by=made_by, for_listener=for_listener, expires_at=now() + days * _DAY)
+    )
+    return token
+
+
+def open_invite(db: Session, token: str) -> Invite:
+    """An invite that can still be used. Raises NotFound."""
+    found = db.get(Invite, token_hash(token))
+    if found is None or found.used_at is not None or found.expires_at < now():
+        raise NotFound("This invite link was used already, has ended, or never was. Ask for a new one.")
+    return found
+
+
+def join(db: Session, token: str, name: str, password: str) -> Listener:
+    """Use an invite: a new listener, or a password for the one it was made for. Raises NotFound, BadInput, Conflict."""
+    link = open_invite(db, token)
+    if link.for_listener is None:
+        listener = add_listener(db, name, password)
+    else:
+        listener = db.get_one(Listener, link.for_listener)
+        listener.password_hash = hash_password(password)
+        end_all(db, listener.id)
+    link.used_at, link.used_by = now(), listener.id
+    return listener
+
+
+def open_invites(db: Session, made_by: str) -> list[Invite]:
+    """A listener's unused links."""
+    wanted = select(Invite).where(Invite.made_by == made_by, Invite.used_at.is_(None), Invite.expires_at >= now())
+    return list(db.scalars(wanted.order_by(Invite.created_at)))
+
+
+# -- sessions ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Who a request comes from."""
+
+    id: str
+    name: str
+    is_admin: bool
+    time_zone: str
+    live_version: str | None
+
+
+def check_credentials(listener: Listener | None, password: str) -> Listener:
+    """Raises NotSignedIn with the same words, after the same time, for a wrong name and a wrong password."""
+    if not verify(listener.password_hash if listener else None, password) or listener is None:
+        raise NotSignedIn("Name and password do not fit together.")
+    return listener
+
+
+def start_session(db: Session, listener_id: str, days: int, agent: str = "") -> str:
+    """A new session under a new token, which is returned and not kept."""
+    token = secrets.token_urlsafe(32)
+    readable = agent.encode("utf-8", "replace").decode()[:200]
+    db.add(
+        BrowserSession(
+            token_hash=token_hash(token), listener_id=listener_id, expires_at=now() + days * _DAY, agent=readable
+        )
+    )
+    db.execute(delete(BrowserSession).where(BrowserSession.expires_at < now()))
+    return token
+
+
+def whose_session(db: Session, token: str) -> tuple[SignedIn, bool] | None:
+    """The listener behind a session, and whether it is time to note that it was seen; None if it has ended."""
+    row = db.execute(
+        select(BrowserSession, Listener)
+        .join(Listener, Listener.id == BrowserSession.listener_id)
+        .where(BrowserSession.token_hash == token_hash(token), BrowserSession.expires_at >= now())
+    ).first()
+    if row is None:
+        return None
+    session, who = row
+    signed_in = SignedIn(who.id, who.name, who.is_admin, who.time_zone, who.live_version)
+    return signed_in, session.seen_at < now() - _SEEN_EVERY
+
+
+def touch_session(db: Session, token: str, days: int) -> None:
+    """Note that a session is in use and move its end."""
+    session = db.get(BrowserSession, token_hash(token))
+    if session is not None:
+        session.seen_at, session.expires_at = now(), now() + days * _DAY
+
+
+def end_session(db: Session, token: str) -> None:
+    """Sign out of one browser."""
+    db.execute(delete(BrowserSession).where(BrowserSession.token_hash == token_hash(token)))
+
+
+def end_all(db: Session, listener_id: str) -> None:
+    """Sign out everywhere, as a new password does."""
+    db.execute(delete(BrowserSession).where(BrowserSession.listener_id == listener_id))
+
+
+def everyone(db: Session) -> list[Listener]:
+    """All listeners by name."""
+    return list(db.scalars(select(Listener).order_by(Listener.name_key)))

@@ -1,0 +1,140 @@
+"""The catalogue: starter songs, songs that come later, and their song texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.errors import NotFound
+from app.services.text import artist_key, clean, plain, title_key
+from app.starter.reading import StarterArtist, read
+from app.tables import Artist, Song
+
+if TYPE_CHECKING:
+    from app.lm.song_text import SongText
+
+_CHUNK = 500
+
+
+def song(db: Session, song_id: int) -> Song:
+    """One song. Raises NotFound."""
+    found = db.get(Song, song_id) if 0 < song_id < 2**63 else None
+    if found is None:
+        raise NotFound(f"There is no song {song_id}.")
+    return found
+
+
+def songs(db: Session, ids: Iterable[int]) -> dict[int, Song]:
+    """Songs by id; ids that are not there are left out."""
+    wanted, found = list(ids), {}
+    for start in range(0, len(wanted), _CHUNK):
+        for row in db.scalars(select(Song).where(Song.id.in_(wanted[start : start + _CHUNK]))):
+            found[row.id] = row
+    return found
+
+
+def artist_keys(db: Session, ids: Sequence[int]) -> Mapping[int, str]:
+    """Folded artist by song id, for the cap on songs an artist."""
+    rows = db.execute(select(Song.id, Song.artist_key).where(Song.id.in_(list(ids))))
+    return {row.id: row.artist_key for row in rows}
+
+
+def new_song(
+    artist: str,
+    title: str,
+    *,
+    year: int | None = None,
+    genres: Sequence[str] = (),
+    moods: Sequence[str] = (),
+    country: str | None = None,
+    source: str,
+) -> Song:
+    """A song row from text that was already cleaned."""
+    return Song(
+        artist=artist, title=title, artist_key=artist_key(artist), title_key=title_key(title),
+        search_text=plain(f"{artist} {title}"), year=year, genres=list(genres), moods=list(moods), country=country,
+        source=source,
+    )  # fmt: skip
+
+
+def find_or_add(db: Session, artist: str, title: str, *, source: str) -> tuple[Song, bool]:
+    """The song of that name, or a new one with its artist's genres where they are known. Raises BadInput."""
+    artist, title = clean(artist, "The artist"), clean(title, "The title")
+    key = artist_key(artist)
+    found = db.scalar(select(Song).where(Song.artist_key == key, Song.title_key == title_key(title)))
+    if found is not None:
+        return found, False
+    known = db.get(Artist, key)
+    added = new_song(
+        artist, title, genres=known.genres if known else (), country=known.country if known else None, source=source
+    )
+    db.add(added)
+    db.flush()
+    return added, True
+
+
+def load_starter(db: Session, artists: Sequence[StarterArtist] | None = None) -> tuple[int, int]:
+    """Bring the starter catalogue into the database; returns songs added and songs whose facts changed.
+
+    Songs that listeners added under the same name get the catalogue's facts. Running it again changes nothing.
+    """
+    artists = read() if artists is None else artists
+    there = {(row.artist_key, row.title_key): row for row in db.scalars(select(Song))}
+    known_artists = {row.key: row for row in db.scalars(select(Artist))}
+    added = changed = 0
+    for block in artists:
+        key = artist_key(block.name)
+        facts = known_artists.get(key)
+        if facts is None:
+            facts = known_artists[key] = Artist(key=key, name=block.name)
+            db.add(facts)
+        facts.name, facts.country, facts.genres = block.name, block.country, list(block.genres)
+        facts.active_from, facts.active_to = block.active_from, block.active_to
+        facts.related = [*block.related, *block.outside]
+        for entry in block.songs:
+            place = (key, title_key(entry.title))
+            row = there.get(place)
+            if row is None:
+                row = there[place] = new_song(
+                    block.name, entry.title, year=entry.year, genres=entry.genres, moods=entry.moods,
+                    country=block.country, source="starter",
+                )  # fmt: skip
+                db.add(row)
+                added += 1
+                continue
+            facts_now = (entry.year, list(entry.genres), list(entry.moods), block.country)
+            if (row.year, row.genres, row.moods, row.country) != facts_now:
+                row.year, row.genres, row.moods, row.country = facts_now
+                changed += 1
+    return added, changed
+
+
+def count(db: Session) -> int:
+    """Songs in the catalogue."""
+    return db.scalar(select(func.count()).select_from(Song)) or 0
+
+
+def texts(db: Session, write_text: SongText, ids: Sequence[int] | None = None) -> list[tuple[int, str]]:
+    """(song id, song text) of the whole catalogue, or of some songs."""
+    columns = select(Song.id, Song.artist, Song.title, Song.genres, Song.moods, Song.year)
+    if ids is None:
+        rows = list(db.execute(columns.order_by(Song.id)))
+    else:
+        rows = [
+            row
+            for start in range(0, len(ids), _CHUNK)
+            for row in db.execute(columns.where(Song.id.in_(list(ids[start : start + _CHUNK]))))
+        ]
+    return [(row.id, write_text(row.artist, row.title, row.genres, row.moods, row.year)) for row in rows]
+
+
+def genres(db: Session) -> list[str]:
+    """Genres of the artists in the catalogue, most frequent first."""
+    counted: dict[str, int] = {}
+    for found in db.scalars(select(Artist.genres)):
+        for genre in found:
+            counted[genre] = counted.get(genre, 0) + 1
+    return sorted(counted, key=lambda g: (-counted[g], g))

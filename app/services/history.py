@@ -1,0 +1,119 @@
+"""What a listener's own songs are, and how much each counts: the engine's whole view of a person.
+
+Plays count by their logarithm, recent ones more; love adds, dislike turns a song against; songs only ever skipped speak
+faintly against. A newcomer's picks stand in as texts with negative ids until listens outweigh them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.services import catalogue, listens
+from app.services.text import artist_key
+from app.tables import Artist, Listen, now
+
+if TYPE_CHECKING:
+    from app.lm.asking import Own
+    from app.lm.song_text import SongText
+
+_YEAR = 365 * 86_400
+_OLD_STILL = 0.3  # what a play of long ago keeps of its weight
+_LOVE, _DISLIKE, _SKIP = 2.0, -1.0, -0.1
+_PICK_FADES_AT = 10.0  # songs at which a pick counts half
+_MOST = 500
+
+
+@dataclass(slots=True)
+class _Tally:
+    plays: float = 0.0
+    skips: int = 0
+    last: int | None = None
+    ratings: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One own song, or one pick (negative id, text and label already written)."""
+
+    id: int
+    weight: float
+    label: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Everything of a listener that ranking and training need."""
+
+    entries: tuple[Entry, ...]
+    known: frozenset[int]
+    lately: frozenset[int]
+    verdicts: dict[int, str]
+
+    def own(self, db: Session, write_text: SongText, make: type[Own], *, picks: bool = True) -> list[Own]:
+        """The entries as the engine takes them, weightiest first; ``picks`` keeps a newcomer's picks."""
+        chosen = [e for e in self.entries if picks or e.id > 0][:_MOST]
+        texts = dict(catalogue.texts(db, write_text, [e.id for e in chosen if e.id > 0]))
+        return [make(e.id, texts.get(e.id, e.text), e.weight) for e in chosen if e.id in texts or e.text]
+
+
+def _weight(tally: _Tally, verdict: str | None) -> float:
+    if verdict == "dislike":
+        return _DISLIKE
+    weight = math.log2(1 + tally.plays)
+    if verdict == "love":
+        return max(weight, 1.0) * _LOVE
+    if tally.ratings:
+        rating = sum(tally.ratings) / len(tally.ratings)
+        if rating <= 2:
+            return _DISLIKE / 2
+        weight = max(weight, 1.0) * rating / 4
+    return weight if weight > 0 else _SKIP * math.log2(1 + tally.skips)
+
+
+def read(db: Session, listener: str, *, lately_days: int = 14) -> History:
+    """A listener's history as it stands now."""
+    tallies: dict[int, _Tally] = defaultdict(_Tally)
+    clock = now()
+    columns = select(Listen.song_id, Listen.listened_at, Listen.plays, Listen.rating, Listen.ended)
+    for song, at, plays, rating, ended in db.execute(columns.where(Listen.listener_id == listener)):
+        tally = tallies[song]
+        if rating is not None:
+            tally.ratings.append(rating)
+        if at is not None:
+            tally.last = max(at, tally.last or 0)
+        if ended == "skipped":
+            tally.skips += plays
+        else:
+            age = 0.0 if at is None else max(0, clock - at) / _YEAR
+            tally.plays += plays * (_OLD_STILL + (1 - _OLD_STILL) * 0.5**age)
+    verdicts = listens.verdicts(db, listener)
+    for song in verdicts:
+        if verdicts[song] in ("love", "dislike", "know"):
+            tallies.setdefault(song, _Tally())
+    entries = [Entry(song, _weight(tally, verdicts.get(song))) for song, tally in tallies.items()]
+    entries = [e for e in entries if e.weight != 0]
+    entries += _picks(db, listener, sum(e.weight > 0 for e in entries))
+    entries.sort(key=lambda e: (-abs(e.weight), e.id))
+    lately = {s for s, t in tallies.items() if t.last is not None and t.last > clock - lately_days * 86_400}
+    return History(tuple(entries), frozenset(tallies), frozenset(lately), verdicts)
+
+
+def _picks(db: Session, listener: str, songs: int) -> Sequence[Entry]:
+    genres, artists = listens.preferences(db, listener)
+    weight = _PICK_FADES_AT / (_PICK_FADES_AT + songs)
+    picks: list[Entry] = []
+    for artist in artists:
+        known = db.get(Artist, artist_key(artist))
+        text = f"{artist}. {', '.join(known.genres)}" if known else artist
+        picks.append(Entry(-1 - len(picks), weight, f"your pick {artist}", text))
+    for genre in genres:
+        picks.append(Entry(-1 - len(picks), weight / 2, f"your liking for {genre}", f"{genre} music"))
+    return picks

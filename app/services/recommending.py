@@ -1,0 +1,109 @@
+"""Ask: a ranked list over the whole catalogue, with reasons in the listener's own songs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from sqlalchemy.orm import Session
+
+from app.errors import BadInput
+from app.services import catalogue, history
+from app.services.text import clean, show
+from app.tables import Listener, Song
+
+if TYPE_CHECKING:
+    from app.lm.asking import Ask, Own
+    from app.lm.engine import Engine
+    from app.lm.song_text import SongText
+
+Mode = Literal["discover", "familiar"]
+WISH_MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One of the listener's own songs (or picks) and its part of what speaks for a song, 0–1."""
+
+    label: str
+    share: float
+    song: Song | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """One song of a list."""
+
+    song: Song
+    score: float
+    reasons: tuple[Reason, ...]
+    loved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """A list, and the adapter version that made it (None: the base)."""
+
+    suggestions: tuple[Suggestion, ...]
+    version: str | None
+    has_history: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTypes:
+    """What services need of the engine's vocabulary without importing torch: handed in where things are wired."""
+
+    own: type[Own]
+    ask: type[Ask]
+    song_text: SongText
+
+
+def recommend(
+    db: Session,
+    engine: Engine,
+    kinds: EngineTypes,
+    listener_id: str,
+    *,
+    mode: str = "discover",
+    wish: str = "",
+    count: int = 20,
+) -> Recommended:
+    """A list for a listener.
+
+    discover leaves out what they know; familiar takes only what they played, but not in the last fortnight. Feedback
+    counts at once: dislikes and "not now" are out, loves pull. Raises BadInput.
+    """
+    if mode not in get_args(Mode):
+        raise BadInput(f"A list is discover or familiar, not {show(mode)}.")
+    if not 1 <= count <= 200:
+        raise BadInput(f"A list has 1 to 200 songs, not {count}.")
+    wish = clean(wish, "The wish", most=WISH_MOST, required=False)
+    listener = db.get_one(Listener, listener_id)
+    past = history.read(db, listener_id)
+    own = past.own(db, kinds.song_text, kinds.own)
+    hidden = {song for song, verdict in past.verdicts.items() if verdict in ("dislike", "not_now")}
+    if mode == "familiar":
+        only = {e.id for e in past.entries if e.id > 0 and e.weight > 0} - past.lately - hidden
+        ask = kinds.ask(count=count, only=only, wish=wish, per_artist=4)
+    else:
+        ask = kinds.ask(count=count, without=past.known | hidden, wish=wish)
+    ranked, version = engine.recommend(
+        listener_id, listener.live_version, own, ask, lambda ids: catalogue.artist_keys(db, ids)
+    )
+    speaking = {song for entry in ranked for song, _ in entry.speaks if song > 0}
+    songs = catalogue.songs(db, {entry.song for entry in ranked} | speaking)
+    labels = {e.id: e.label for e in past.entries if e.id < 0}
+
+    def reason(song_id: int, share: float) -> Reason:
+        song = songs.get(song_id)
+        return Reason(f"{song.title} by {song.artist}" if song else labels.get(song_id, ""), share, song)
+
+    suggestions = tuple(
+        Suggestion(
+            songs[entry.song], entry.score, tuple(reason(s, share) for s, share in entry.speaks if s != entry.song),
+            past.verdicts.get(entry.song) == "love",
+        )
+        for entry in ranked
+        if entry.song in songs
+    )  # fmt: skip
+    return Recommended(suggestions, version, bool(own))

@@ -1,0 +1,70 @@
+"""The process pair: uvicorn in this process, the worker in a child that is started anew if it dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+
+import uvicorn
+
+from app.main import create_app
+from app.settings import Settings
+
+log = logging.getLogger("earshot.serving")
+
+_STOP_SECONDS = 15
+_RESTART_SECONDS = 2
+
+
+class WorkerProcess:
+    """The child. Spawned, never forked: torch and fork do not go together."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, name="keep-worker", daemon=True)
+
+    def start(self) -> None:
+        """Start the child and keep it running."""
+        self._thread.start()
+
+    def _keep(self) -> None:
+        while not self._stopping.is_set():
+            # A session of its own: a Ctrl-C in the terminal reaches the web process, which then stops the child.
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "app", "worker"], env=os.environ.copy(), start_new_session=True
+            )
+            code = self._child.wait()
+            if not self._stopping.is_set():
+                log.error("the worker ended with code %s; it is started again", code)
+                self._stopping.wait(_RESTART_SECONDS)
+
+    def stop(self) -> None:
+        """Ask the child to stop, and wait for it; kill it if it does not."""
+        self._stopping.set()
+        child = self._child
+        if child is not None and child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self._thread.join(_STOP_SECONDS)
+
+
+def serve_with_worker(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; both processes are gone when this returns."""
+    worker = WorkerProcess()
+    worker.start()
+    try:
+        uvicorn.run(
+            create_app(settings), host=settings.host, port=settings.port, log_level=settings.log_level,
+            access_log=False, proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies or None, timeout_graceful_shutdown=5, server_header=False,
+        )  # fmt: skip
+    finally:
+        worker.stop()

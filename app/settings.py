@@ -1,0 +1,63 @@
+"""The only reader of the environment. Every setting is ``EARSHOT_`` plus its name in capitals.
+
+README.md has the table of settings; a test compares it with this class.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """All settings of one process; built once by main.py, cli.py or worker.py and handed on."""
+
+    model_config = SettingsConfigDict(env_prefix="EARSHOT_", extra="ignore")
+
+    home: Path = Field(PROJECT, description="Folder of all state: data/, adapters/.")
+    host: str = Field("127.0.0.1", description="Address that `earshot serve` listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that `earshot serve` listens on.")
+    database_url: str = Field("", description="SQLAlchemy URL; empty is SQLite in data/earshot.db under the home.")
+    base_model: str = Field("", description="Another base: a folder, or a hub id that `earshot model fetch` brought.")
+    music_adapter: str = Field("none", description="The music adapter under models/ to fold into the base, or `none`.")
+    models: Path = Field(PROJECT / "models", description="Folder with base.toml and the music adapters.")
+    min_songs: int = Field(12, ge=2, description="Different liked songs that a retrain needs.")
+    slots: int = Field(64, ge=1, description="Adapters that can answer in one batch.")
+    rank: int = Field(8, ge=1, le=64, description="Rank of the listeners' adapters.")
+    threads: int = Field(0, ge=0, description="Numeric threads of the web process; 0 leaves it to torch.")
+    train_threads: int = Field(0, ge=0, description="Numeric threads of the worker; 0 leaves it to torch.")
+    max_body_bytes: int = Field(6_000_000, ge=1000, description="Largest request body taken.")
+    session_days: int = Field(60, ge=1, description="Days until an unused session ends.")
+    invite_days: int = Field(14, ge=1, description="Days until an invite link ends.")
+    https: bool = Field(False, description="Set when people come by HTTPS: cookies become `__Host-` and Secure.")
+    trusted_proxies: str = Field("", description="Comma-separated addresses whose X-Forwarded-For is believed.")
+    log_level: str = Field("info", description="Log level: debug, info, warning or error.")
+
+    @property
+    def data(self) -> Path:
+        """Database and catalogue vectors."""
+        return self.home / "data"
+
+    @property
+    def vectors(self) -> Path:
+        """Catalogue vectors, a folder for each base fingerprint."""
+        return self.data / "vectors"
+
+    @property
+    def adapters(self) -> Path:
+        """Listeners' adapters."""
+        return self.home / "adapters"
+
+    @property
+    def url(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{self.data / 'earshot.db'}"
+
+    @property
+    def music(self) -> Path | None:
+        """Folder of the music adapter, if one is chosen."""
+        return None if self.music_adapter == "none" else self.models / self.music_adapter

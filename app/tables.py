@@ -1,0 +1,218 @@
+"""Every table. Times are whole seconds since 1970 in UTC; ids of people and versions are 16 hex digits."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Integer, MetaData, String, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+# SQLite numbers rows by INTEGER PRIMARY KEY only.
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def new_id() -> str:
+    """An opaque id of one width, so that no id is a prefix of another."""
+    return secrets.token_hex(8)
+
+
+def now() -> int:
+    """Whole seconds since 1970, UTC."""
+    return int(time.time())
+
+
+class Table(DeclarativeBase):
+    """Parent of all tables; constraint names are fixed so that migrations can find them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {int: BigInteger, dict[str, Any]: JSON, list[str]: JSON, list[float]: JSON}
+
+
+def _listener(*, primary_key: bool = False) -> Mapped[str]:
+    return mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"), primary_key=primary_key, index=not primary_key)
+
+
+class Listener(Table):
+    """A person. ``live_version`` is the adapter version that answers for them; none means the base."""
+
+    __tablename__ = "listeners"
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    name: Mapped[str]
+    name_key: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str | None]
+    is_admin: Mapped[bool] = mapped_column(default=False)
+    time_zone: Mapped[str] = mapped_column(default="UTC")
+    live_version: Mapped[str | None] = mapped_column(String(16))
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class BrowserSession(Table):
+    """A signed-in browser. The cookie holds a random token; only its sha256 is stored."""
+
+    __tablename__ = "sessions"
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    listener_id: Mapped[str] = _listener()
+    created_at: Mapped[int] = mapped_column(default=now)
+    seen_at: Mapped[int] = mapped_column(default=now)
+    expires_at: Mapped[int]
+    agent: Mapped[str] = mapped_column(default="")
+
+
+class Invite(Table):
+    """A single-use link: to join, or (``for_listener``) to set the password of someone added from the shell."""
+
+    __tablename__ = "invites"
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    made_by: Mapped[str | None] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"))
+    for_listener: Mapped[str | None] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"))
+    created_at: Mapped[int] = mapped_column(default=now)
+    expires_at: Mapped[int]
+    used_at: Mapped[int | None]
+    used_by: Mapped[str | None] = mapped_column(ForeignKey("listeners.id", ondelete="SET NULL"))
+
+
+class Artist(Table):
+    """Facts about an artist. Songs name their artist by text; ``key`` is the folded name that both share."""
+
+    __tablename__ = "artists"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    country: Mapped[str | None] = mapped_column(String(2))
+    active_from: Mapped[int | None]
+    active_to: Mapped[int | None]
+    genres: Mapped[list[str]] = mapped_column(default=list)
+    related: Mapped[list[str]] = mapped_column(default=list)
+
+
+class Song(Table):
+    """One song, as given; ``artist_key`` and ``title_key`` are folded for matching, ``search_text`` for searching."""
+
+    __tablename__ = "songs"
+    __table_args__ = (Index("uq_songs_artist_key_title_key", "artist_key", "title_key", unique=True),)
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    artist: Mapped[str]
+    title: Mapped[str]
+    artist_key: Mapped[str]
+    title_key: Mapped[str]
+    search_text: Mapped[str]
+    year: Mapped[int | None]
+    genres: Mapped[list[str]] = mapped_column(default=list)
+    moods: Mapped[list[str]] = mapped_column(default=list)
+    country: Mapped[str | None] = mapped_column(String(2))
+    source: Mapped[str] = mapped_column(default="log")
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class Listen(Table):
+    """One play of one song by one listener at one time; undated ones carry their count in ``plays``."""
+
+    __tablename__ = "listens"
+    __table_args__ = (
+        Index("uq_listens_dated", "listener_id", "song_id", "listened_at", unique=True,
+              sqlite_where=text("listened_at IS NOT NULL"), postgresql_where=text("listened_at IS NOT NULL")),
+        Index("uq_listens_undated", "listener_id", "song_id", unique=True,
+              sqlite_where=text("listened_at IS NULL"), postgresql_where=text("listened_at IS NULL")),
+        Index("ix_listens_listener_time", "listener_id", "listened_at"),
+        CheckConstraint("plays >= 1", name="plays"),
+        CheckConstraint("ended IN ('played', 'skipped')", name="ended"),
+    )  # fmt: skip
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    listener_id: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"))
+    song_id: Mapped[int] = mapped_column(ForeignKey("songs.id"), index=True)
+    listened_at: Mapped[int | None]
+    plays: Mapped[int] = mapped_column(default=1)
+    rating: Mapped[float | None]
+    ended: Mapped[str] = mapped_column(default="played")
+    source: Mapped[str] = mapped_column(default="web")
+    created_at: Mapped[int] = mapped_column(default=now)
+    song: Mapped[Song] = relationship(lazy="raise")
+
+
+class Feedback(Table):
+    """What a listener said of a song: love, dislike, not_now (until ``until``) or know."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (CheckConstraint("verdict IN ('love', 'dislike', 'not_now', 'know')", name="verdict"),)
+    listener_id: Mapped[str] = _listener(primary_key=True)
+    song_id: Mapped[int] = mapped_column(ForeignKey("songs.id"), primary_key=True)
+    verdict: Mapped[str]
+    until: Mapped[int | None]
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class Preference(Table):
+    """A newcomer's pick: a liked genre or a favourite artist."""
+
+    __tablename__ = "preferences"
+    __table_args__ = (CheckConstraint("kind IN ('genre', 'artist')", name="kind"),)
+    listener_id: Mapped[str] = _listener(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str] = mapped_column(primary_key=True)
+
+
+class AdapterVersion(Table):
+    """One trained version; its files are adapters/<listener>/<id>/. Never changed once written."""
+
+    __tablename__ = "adapter_versions"
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    listener_id: Mapped[str] = _listener()
+    number: Mapped[int]
+    promoted: Mapped[bool]
+    why: Mapped[str]
+    base_fingerprint: Mapped[str] = mapped_column(String(64))
+    before: Mapped[dict[str, Any]]
+    after: Mapped[dict[str, Any]]
+    difference: Mapped[float]
+    low: Mapped[float]
+    high: Mapped[float]
+    learnt_from: Mapped[int]
+    trainable_parameters: Mapped[int]
+    base_parameters: Mapped[int]
+    size: Mapped[int]
+    seconds: Mapped[float]
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class Job(Table):
+    """A retrain. At most one queued and one running for a listener, held by the two partial indexes."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("uq_jobs_queued", "listener_id", unique=True,
+              sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
+        Index("uq_jobs_running", "listener_id", unique=True,
+              sqlite_where=text("state IN ('running', 'evaluated')"),
+              postgresql_where=text("state IN ('running', 'evaluated')")),
+        CheckConstraint(
+            "state IN ('queued', 'running', 'evaluated', 'promoted', 'kept', 'failed', 'cancelled')", name="state"
+        ),
+    )  # fmt: skip
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    listener_id: Mapped[str] = _listener()
+    state: Mapped[str] = mapped_column(default="queued", index=True)
+    version: Mapped[str] = mapped_column(String(16), default=new_id)
+    seed: Mapped[int] = mapped_column(default=0)
+    phase: Mapped[str] = mapped_column(default="")
+    step: Mapped[int] = mapped_column(default=0)
+    of: Mapped[int] = mapped_column(default=0)
+    loss: Mapped[float | None]
+    eta: Mapped[float | None]
+    losses: Mapped[list[float]] = mapped_column(default=list)
+    error: Mapped[str] = mapped_column(default="")
+    attempts: Mapped[int] = mapped_column(default=0)
+    cancel_asked: Mapped[bool] = mapped_column(default=False)
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[int | None]
+    created_at: Mapped[int] = mapped_column(default=now)
+    started_at: Mapped[int | None]
+    finished_at: Mapped[int | None]

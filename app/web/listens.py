@@ -1,0 +1,93 @@
+"""One's listens: log, look back, correct, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import JSONResponse, Response
+
+from app.errors import BadInput
+from app.services import catalogue, listens
+from app.services.search import search
+from app.services.text import show
+from app.tables import Listen
+from app.web.access import Me, Shared
+from app.web.rendering import State, go, local_path, page, wants_json
+
+router = APIRouter(prefix="/listens")
+
+Text = Annotated[str, Form()]
+_PAGE = 50
+
+
+@router.get("")
+def mine(request: Request, state: Shared, who: Me, p: int = 1) -> Response:
+    number = max(1, min(p, 10**6))
+    with state.db.read() as db:
+        rows, total = listens.page(db, who.id, number, _PAGE)
+        verdicts = listens.verdicts(db, who.id)
+    pages = max(1, -(-total // _PAGE))
+    return page(request, "listens.html", rows=rows, total=total, number=number, pages=pages, verdicts=verdicts)
+
+
+def _song_id(text: str) -> int | None:
+    if not text.strip():
+        return None
+    if not text.strip().isascii() or not text.strip().isdigit() or len(text) > 18:
+        raise BadInput(f"{show(text)} is no song.")
+    return int(text)
+
+
+def _encode_now(state: State, listen: Listen) -> None:
+    """A song that just joined the catalogue is encoded at once, so that others can be recommended it."""
+    with state.db.read() as db:
+        texts = catalogue.texts(db, state.kinds.song_text, [listen.song_id])
+    state.engine.get().encode_songs(texts)
+
+
+@router.get("/new")
+def choose(request: Request, state: Shared, who: Me, q: str = "") -> Response:
+    """The way to log without scripts: search, then press a song, or log it as free text."""
+    with state.db.read() as db:
+        found = search(db, q, 12)
+    return page(request, "log.html", q=q.encode("utf-8", "replace").decode(), found=found)
+
+
+@router.post("")
+def log(
+    request: Request, state: Shared, who: Me, song_id: Text = "", artist: Text = "", title: Text = "", when: Text = "",
+    ended: Text = "played", back: Text = "/",
+) -> Response:  # fmt: skip
+    at = listens.parse_when(when, who.time_zone)
+    with state.db.write() as db:
+        listen, added = listens.log(
+            db, who.id, song_id=_song_id(song_id), artist=artist, title=title, at=at, ended=ended
+        )
+    if added:
+        _encode_now(state, listen)
+    if wants_json(request):
+        return JSONResponse({"listen": listen.id, "song": listen.song_id, "new_song": added}, 201)
+    return go(local_path(back, "/"))
+
+
+@router.get("/{listen_id}/edit")
+def edit_form(request: Request, state: Shared, who: Me, listen_id: int) -> Response:
+    with state.db.read() as db:
+        listen = listens.own_listen(db, who.id, listen_id)
+    return page(request, "listen.html", listen=listen)
+
+
+@router.post("/{listen_id}/edit")
+def edit(state: Shared, who: Me, listen_id: int, when: Text = "", ended: Text = "played") -> Response:
+    at = listens.parse_when(when, who.time_zone) if when.strip() else None
+    with state.db.write() as db:
+        listens.edit(db, who.id, listen_id, at=at, ended=ended)
+    return go("/listens")
+
+
+@router.post("/{listen_id}/delete")
+def remove(state: Shared, who: Me, listen_id: int, back: Text = "/listens") -> Response:
+    with state.db.write() as db:
+        listens.remove(db, who.id, listen_id)
+    return go(local_path(back, "/listens"))

@@ -1,0 +1,113 @@
+"""Templates, the state that routes share, and how an error looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from fastapi import Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from app.db import Database
+from app.errors import EarshotError, NotSignedIn
+from app.services.recommending import EngineTypes
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.lm.engine import Engine
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+
+
+class EngineSource(Protocol):
+    """Gives the engine when a route needs it, which may wait for the base to load."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    def get(self) -> Engine: ...
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What every route may use; lives in ``app.state.earshot``."""
+
+    settings: Settings
+    db: Database
+    engine: EngineSource
+    kinds: EngineTypes
+
+
+def state_of(request: Request) -> State:
+    """The shared state of the app that serves this request."""
+    state: State = request.app.state.earshot
+    return state
+
+
+def _when(at: int | None, zone: str = "UTC") -> str:
+    """A time as a person reads it, in their zone."""
+    if at is None:
+        return "undated"
+    return datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(zone)).strftime("%-d %b %Y, %H:%M")
+
+
+def _field_time(at: int | None, zone: str = "UTC") -> str:
+    """The value of a datetime-local field."""
+    if at is None:
+        return ""
+    return datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024:,.0f} KB" if count < 1 << 20 else f"{count / (1 << 20):,.1f} MB"
+
+
+templates = Environment(
+    loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+    lstrip_blocks=True,
+)  # fmt: skip
+templates.filters |= {"when": _when, "field_time": _field_time, "size": _size}
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """Render a template; ``who`` is the signed-in listener or None."""
+    who = getattr(request.state, "who", None)
+    html = templates.get_template(template).render(who=who, path=request.url.path, status=status, **values)
+    return HTMLResponse(html.encode("utf-8", "replace"), status)
+
+
+def go(path: str) -> RedirectResponse:
+    """See another page of ours by GET."""
+    return RedirectResponse(path, 303)
+
+
+def local_path(path: str, otherwise: str) -> str:
+    """A path of this app from outside, or ``otherwise``: never another host."""
+    safe = path.startswith("/") and not path.startswith(("//", "/\\")) and not any(c < " " or c == "\\" for c in path)
+    return quote(path, safe="/?&=%+#") if safe and len(path) < 500 else otherwise
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a script of ours or another program asks."""
+    accepted = request.headers.get("accept", "")
+    return request.url.path.startswith("/api/") or ("application/json" in accepted and "text/html" not in accepted)
+
+
+def answer_error(request: Request, problem: EarshotError) -> Response:
+    """A named error as JSON or as a page; who is not signed in is sent to do so."""
+    if wants_json(request):
+        return JSONResponse({"error": type(problem).__name__, "message": _safe(problem)}, problem.status)
+    if isinstance(problem, NotSignedIn) and request.method in ("GET", "HEAD"):
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return go("/login" if here == "/" else f"/login?next={quote(here, safe='')}")
+    return page(request, "error.html", problem.status, message=_safe(problem))
+
+
+def _safe(problem: EarshotError) -> str:
+    return str(problem).encode("utf-8", "backslashreplace").decode()

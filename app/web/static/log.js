@@ -1,0 +1,88 @@
+// Search as you type, by keyboard: the list is a listbox that the field controls (ARIA combobox pattern).
+const form = document.querySelector("[data-log]");
+const field = form.querySelector("input[name=q]");
+const list = document.createElement("ul");
+list.id = "found";
+list.className = "found";
+list.setAttribute("role", "listbox");
+list.setAttribute("aria-label", "Songs");
+list.hidden = true;
+form.querySelector(".row").after(list);
+Object.entries({ role: "combobox", "aria-controls": "found", "aria-autocomplete": "list", "aria-expanded": "false" })
+  .forEach(([name, value]) => field.setAttribute(name, value));
+
+let asked = 0;
+let chosen = -1;
+let waiting;
+
+const options = () => [...list.children];
+
+function show(songs) {
+  list.replaceChildren(...songs.map((song, index) => {
+    const option = document.createElement("li");
+    option.id = `found-${index}`;
+    option.setAttribute("role", "option");
+    option.dataset.song = song.id;
+    const title = document.createElement("strong");
+    title.dir = "auto";
+    title.textContent = song.title;
+    const artist = document.createElement("span");
+    artist.dir = "auto";
+    artist.textContent = song.year ? `${song.artist} · ${song.year}` : song.artist;
+    option.append(title, " ", artist);
+    return option;
+  }));
+  choose(-1);
+  list.hidden = songs.length === 0;
+  field.setAttribute("aria-expanded", String(!list.hidden));
+}
+
+function choose(index) {
+  chosen = index;
+  options().forEach((option, i) => option.setAttribute("aria-selected", String(i === index)));
+  if (index >= 0) field.setAttribute("aria-activedescendant", `found-${index}`);
+  else field.removeAttribute("aria-activedescendant");
+}
+
+async function find() {
+  const turn = ++asked;
+  const query = field.value.trim();
+  if (!query) return show([]);
+  const answer = await fetch(`/api/songs?q=${encodeURIComponent(query)}`);
+  if (answer.ok && turn === asked) show((await answer.json()).songs);
+}
+
+async function log(song) {
+  const answer = await fetch("/listens", {
+    method: "POST",
+    headers: { Accept: "application/json" },
+    body: new URLSearchParams({ song_id: song }),
+  });
+  if (answer.ok) location.reload();
+  else {
+    const note = document.createElement("p");
+    note.className = "error";
+    note.setAttribute("role", "alert");
+    note.textContent = (await answer.json()).message;
+    form.querySelector(".error")?.remove();
+    form.append(note);
+  }
+}
+
+field.addEventListener("input", () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(find, 120);
+});
+field.addEventListener("keydown", (event) => {
+  const count = options().length;
+  if (event.key === "ArrowDown" && count) choose((chosen + 1) % count);
+  else if (event.key === "ArrowUp" && count) choose((chosen - 1 + count) % count);
+  else if (event.key === "Escape") show([]);
+  else if (event.key === "Enter" && chosen >= 0) log(options()[chosen].dataset.song);
+  else return;
+  event.preventDefault();
+});
+list.addEventListener("click", (event) => {
+  const option = event.target.closest("[data-song]");
+  if (option) log(option.dataset.song);
+});

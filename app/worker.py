@@ -1,0 +1,174 @@
+"""The second process: leases retrain jobs and runs them, so that pages stay quick while somebody's taste is learnt."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from app.db import Database
+from app.errors import Cancelled, EarshotError
+from app.lm.asking import Own
+from app.lm.engine import Engine
+from app.lm.store import AdapterStore
+from app.lm.trainer import Progress
+from app.services import catalogue, retraining
+from app.services.recommending import EngineTypes
+from app.tables import Job
+
+log = logging.getLogger("earshot.worker")
+
+_BEAT_SECONDS = 5.0
+_SHOW_SECONDS = 0.25
+_IDLE_SECONDS = 0.5
+
+
+class _Run:
+    """One job while it runs: hears progress, keeps the lease, knows whether to stop."""
+
+    def __init__(self, db: Database, job: Job, owner: str) -> None:
+        self.db, self.job, self.owner = db, job, owner
+        self.progress: Progress | None = None
+        self.losses: list[float] = []
+        self.stopped = threading.Event()
+        self._done = threading.Event()
+        self._shown = 0.0
+        self._thread = threading.Thread(target=self._beats, daemon=True)
+
+    def __enter__(self) -> _Run:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _beats(self) -> None:
+        while not self._done.wait(_BEAT_SECONDS):
+            self._beat()
+
+    def _beat(self) -> None:
+        try:
+            with self.db.write() as session:
+                if not retraining.heartbeat(session, self.job.id, self.owner, self.progress, self.losses):
+                    self.stopped.set()
+        except EarshotError as problem:
+            log.warning("heartbeat of job %s: %s", self.job.id, problem)
+
+    def report(self, progress: Progress) -> None:
+        """Called by the trainer at every step."""
+        changed = self.progress is None or progress.phase != self.progress.phase
+        self.progress = progress
+        if progress.loss is not None:
+            self.losses.append(round(progress.loss, 5))
+        if changed or time.monotonic() - self._shown > _SHOW_SECONDS:
+            self._shown = time.monotonic()
+            self._beat()
+
+
+class Worker:
+    """Runs jobs one after another until told to stop."""
+
+    def __init__(
+        self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes
+    ) -> None:
+        self.db, self.store, self.kinds = db, store, kinds
+        self.owner = retraining.owner_name()
+        self.stopping = threading.Event()
+        self._open = open_engine
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The base is loaded when the first job needs it."""
+        if self._engine is None:
+            self._engine = self._open()
+        return self._engine
+
+    def run(self) -> None:
+        """Serve jobs until ``stopping`` is set."""
+        log.info("worker %s is ready", self.owner)
+        swept = False
+        while not self.stopping.is_set():
+            try:
+                with self.db.write() as session:
+                    retraining.reclaim(session, self.owner)
+                if not swept:
+                    self.sweep()
+                    swept = True
+                if not self.once():
+                    self.stopping.wait(_IDLE_SECONDS)
+            except EarshotError as problem:
+                log.warning("%s", problem)
+                self.stopping.wait(_IDLE_SECONDS)
+
+    def sweep(self) -> None:
+        """Remove what a kill left on disk that no row speaks of."""
+        store = self.store
+        store.sweep()
+        on_disk = {p.name: store.versions(p.name) for p in store.root.glob("*") if p.is_dir()}
+        with self.db.read() as session:
+            lost = retraining.orphans(session, on_disk)
+        for listener, version in lost:
+            log.warning("removing adapter %s/%s, which no row speaks of", listener, version)
+            store.remove(listener, version)
+
+    def once(self, only: str | None = None) -> bool:
+        """Run the oldest queued job, or only that one; false if there is none."""
+        with self.db.write() as session:
+            job = retraining.lease(session, self.owner, only)
+        if job is None:
+            return False
+        log.info("job %s: retraining %s", job.id, job.listener_id)
+        try:
+            self._train(job)
+        except Cancelled:
+            if self.stopping.is_set():
+                with self.db.write() as session:
+                    retraining.give_back(session, job.id, self.owner)
+            else:
+                self._stop(job, "cancelled")
+        except EarshotError as problem:
+            self._stop(job, "failed", str(problem))
+        except Exception as problem:  # a bug must not take the worker down with it
+            log.exception("job %s failed", job.id)
+            self._stop(job, "failed", f"{type(problem).__name__}: {problem}")
+        return True
+
+    def _stop(self, job: Job, state: str, error: str = "") -> None:
+        with self.db.write() as session:
+            retraining.stop(session, job.id, self.owner, state, error)
+
+    def _train(self, job: Job) -> None:
+        engine = self.engine
+        with _Run(self.db, job, self.owner) as run:
+            run.report(Progress("reading", 0, 0, None, None))
+            with self.db.read() as session:
+                songs: list[Own] = retraining.own_songs(session, job.listener_id, self.kinds)
+                engine.encode_songs(catalogue.texts(session, self.kinds.song_text, [song.id for song in songs]))
+            engine.store.remove(job.listener_id, job.version)  # an earlier try of this job may have got that far
+            outcome = engine.train(
+                job.listener_id,
+                job.version,
+                songs,
+                seed=job.seed,
+                report=run.report,
+                cancelled=lambda: run.stopped.is_set() or self.stopping.is_set(),
+            )
+        with self.db.write() as session:
+            kept = retraining.finish(session, job.id, self.owner, outcome, engine.fingerprint)
+        if not kept:
+            engine.store.remove(job.listener_id, job.version)
+        log.info("job %s: %s", job.id, outcome.verdict.why)
+
+    def stop_on_signals(self) -> None:
+        """SIGINT and SIGTERM end the worker after the step it is in; a job under way is queued again."""
+
+        def stop(_: int, __: FrameType | None) -> None:
+            self.stopping.set()
+
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)

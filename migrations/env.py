@@ -1,0 +1,24 @@
+"""Alembic's entry: runs our revisions on the database that the caller names."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from app.db import Database
+from app.settings import Settings
+from app.tables import Table
+
+url = context.config.attributes.get("url") or Settings().url
+database = Database(url)
+# "immediate" takes SQLite's write lock at BEGIN: two processes that start at once migrate one after the other.
+with database.engine.connect().execution_options(immediate=True) as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=Table.metadata,
+        render_as_batch=True,
+        transaction_per_migration=False,
+        include_object=lambda _o, name, kind, *_: not (kind == "table" and str(name).startswith("song_search")),
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+database.close()
