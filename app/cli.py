@@ -110,7 +110,8 @@ def _worker(shell: Shell) -> Any:
     from app.worker import Worker
 
     settings = shell.settings
-    return Worker(shell.db, open_store(settings), lambda: open_engine(settings, settings.train_threads), KINDS)
+    threads = settings.numeric_threads(settings.train_threads)
+    return Worker(shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS)
 
 
 @main.group()

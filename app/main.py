@@ -33,8 +33,11 @@ log = logging.getLogger("earshot")
 KINDS = EngineTypes(Own, Ask, song_text)
 
 
-def open_engine(settings: Settings, threads: int | None = None) -> Engine:
-    """Load the base and what goes with it; imports torch. Raises a BaseProblem that says what to do."""
+def open_engine(settings: Settings, threads: int = 0) -> Engine:
+    """Load the base and what goes with it; imports torch. ``threads`` 0 takes every core.
+
+    Raises a BaseProblem that says what to do.
+    """
     from app.lm.engine import Engine, EngineSettings
 
     return Engine.open(
@@ -46,7 +49,7 @@ def open_engine(settings: Settings, threads: int | None = None) -> Engine:
             adapters=settings.adapters,
             slots=settings.slots,
             rank=settings.rank,
-            threads=settings.threads if threads is None else threads,
+            threads=threads,
         )
     )
 
@@ -86,7 +89,8 @@ class LazyEngine:
         """The engine, waiting for it if need be. Raises a BaseProblem."""
         with self._lock:
             if self._engine is None:
-                self._engine = open_engine(self._settings)
+                settings = self._settings
+                self._engine = open_engine(settings, settings.numeric_threads(settings.threads))
             return self._engine
 
 

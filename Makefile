@@ -1,0 +1,39 @@
+# Earshot: `make run` serves the app, `make test` tests it; both set up what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Where torch's CPU build comes from. Empty: the index that pip is configured with has a build of 2.13.0 for the CPU.
+# On a machine whose index offers CUDA builds, use TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+TORCH := torch==2.13.0
+
+.DEFAULT_GOAL := help
+.PHONY: help install setup run test check bench clean-vectors
+
+help: ## Show the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+install: $(VENV)/installed ## Create .venv with the pinned dependencies
+
+setup: install ## Verify the base, migrate, load the starter songs, encode the catalogue
+	$(BIN)/earshot setup
+
+run: setup ## Set everything up and serve on http://127.0.0.1:8000
+	$(BIN)/earshot serve
+
+test: install ## Run every test (browser and training suites too)
+	@tools/chromium
+	$(BIN)/python -m pytest
+
+check: install ## Lint and type-check
+	$(BIN)/ruff check app tests benchmarks
+	$(BIN)/ruff format --check app tests benchmarks
+	$(BIN)/mypy

@@ -1,0 +1,103 @@
+"""What all tests share: the real base, loaded once; a small real catalogue; a fresh place for each test."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run beside each other and beside a worker: one thread is steady
+os.environ["HF_HUB_OFFLINE"] = "1"
+for _name in [name for name in os.environ if name.startswith("EARSHOT_")]:
+    del os.environ[_name]
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.db import Database
+from app.lm.asking import Own
+from app.lm.base import Base, load
+from app.lm.engine import Engine, EngineSettings
+from app.lm.locate import locate
+from app.lm.song_text import song_text
+from app.services import catalogue, preparing
+from app.settings import PROJECT, Settings
+from app.starter.reading import StarterArtist, read
+from app.tables import Listener
+
+BASE_TOML = PROJECT / "models" / "base.toml"
+SEED = 7
+
+
+@pytest.fixture(scope="session")
+def base() -> Base:
+    """The real base, verified and loaded."""
+    return load(locate(BASE_TOML))
+
+
+@pytest.fixture(scope="session")
+def starter() -> list[StarterArtist]:
+    """A slice of the real starter catalogue: every 40th artist."""
+    return read()[::40]
+
+
+@pytest.fixture(scope="session")
+def seed_home(tmp_path_factory: pytest.TempPathFactory, base: Base, starter: list[StarterArtist]) -> Path:
+    """A home whose database holds the slice and whose vectors are encoded; copied for each test."""
+    home = tmp_path_factory.mktemp("seed")
+    settings = Settings(home=home)
+    preparing.migrate(settings.url)
+    db = Database(settings.url)
+    with db.write() as session:
+        catalogue.load_starter(session, starter)
+    with db.read() as session:
+        texts = catalogue.texts(session, song_text)
+    engine_for(base, settings).encode_songs(texts)
+    db.close()
+    return home
+
+
+def engine_for(base: Base, settings: Settings) -> Engine:
+    """An engine around the base that is loaded already."""
+    return Engine(
+        base, EngineSettings(base_toml=BASE_TOML, vectors=settings.vectors, adapters=settings.adapters, rank=8)
+    )
+
+
+@pytest.fixture
+def settings(seed_home: Path, tmp_path: Path) -> Settings:
+    """Settings of a fresh home with the small catalogue in it."""
+    import shutil
+
+    home = tmp_path / "home"
+    shutil.copytree(seed_home, home)
+    return Settings(home=home)
+
+
+@pytest.fixture
+def db(settings: Settings) -> Iterator[Database]:
+    """The fresh home's database."""
+    database = Database(settings.url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def engine(base: Base, settings: Settings) -> Engine:
+    """The fresh home's engine."""
+    return engine_for(base, settings)
+
+
+@pytest.fixture
+def ana(db: Database) -> Listener:
+    """A listener with no listens."""
+    from app.services import accounts
+
+    with db.write() as session:
+        return accounts.add_listener(session, "Ana", None)
+
+
+def own_of(session: Any, ids: list[int], weight: float = 1.0) -> list[Own]:
+    """Songs by id as the engine takes them."""
+    return [Own(i, text, weight) for i, text in catalogue.texts(session, song_text, ids)]
