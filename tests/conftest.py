@@ -6,9 +6,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run beside each other and beside a worker: one thread is steady
 os.environ["HF_HUB_OFFLINE"] = "1"
-for _name in [name for name in os.environ if name.startswith("EARSHOT_")]:
-    del os.environ[_name]
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,13 @@ from app.tables import Listener
 
 BASE_TOML = PROJECT / "models" / "base.toml"
 SEED = 7
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_from_outside() -> None:
+    """The machine's own EARSHOT_* must not reach the tests."""
+    for name in [name for name in os.environ if name.startswith("EARSHOT_")]:
+        del os.environ[name]
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +74,6 @@ def engine_for(base: Base, settings: Settings) -> Engine:
 @pytest.fixture
 def settings(seed_home: Path, tmp_path: Path) -> Settings:
     """Settings of a fresh home with the small catalogue in it."""
-    import shutil
-
     home = tmp_path / "home"
     shutil.copytree(seed_home, home)
     return Settings(home=home)
