@@ -54,6 +54,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         logging.basicConfig(
             level=shell.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
             function(shell, **values)
         except EarshotError as problem:

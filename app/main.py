@@ -147,5 +147,5 @@ def _map_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def bug(request: Request, problem: Exception) -> Response:
-        log.exception("a bug on %s", request.url.path)
+        log.error("a bug on %s", request.url.path, exc_info=problem)
         return answer_error(request, EarshotError("Something went wrong on our side. It is written in the log."))

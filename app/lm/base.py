@@ -28,6 +28,7 @@ from app.lm.locate import BaseFiles
 from app.lm.song_text import TEXT_FORMAT
 
 MAX_TOKENS = 64
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "*.bpe.model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,8 @@ def load(files: BaseFiles, *, top_layers: int = 2, music_folder: Path | None = N
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    if not any(any(files.folder.glob(name)) for name in _TOKENIZERS):  # transformers would make an empty one up
+        raise BaseMissing(f"The base in {files.folder} has no tokenizer. Fetch it again.")
     try:
         config = AutoConfig.from_pretrained(files.folder, local_files_only=True, trust_remote_code=False)
         network = AutoModel.from_pretrained(

@@ -31,12 +31,13 @@ def fold_in(network: nn.Module, folder: Path) -> tuple[nn.Module, str]:
         if not key.endswith(".lora_A.weight"):
             continue
         name = key.removeprefix(_PREFIX).removesuffix(".lora_A.weight")
-        up = tensors[key.replace("lora_A", "lora_B")]
+        up = tensors.get(key.replace("lora_A", "lora_B"))
         try:
             module = network.get_submodule(name)
         except AttributeError:
             raise AdapterUnfit(f"The music adapter in {folder} has {name}, which the base lacks.") from None
-        if not isinstance(module, nn.Linear) or module.weight.shape != (up.shape[0], down.shape[1]):
+        fits = up is not None and up.ndim == down.ndim == 2 and up.shape[1] == down.shape[0]
+        if up is None or not fits or not isinstance(module, nn.Linear) or module.weight.shape != (len(up), down.shape[1]):
             raise AdapterUnfit(f"The music adapter in {folder} does not fit the base at {name}.")
         delta = scale * (up.float() @ down.float())
         if not torch.isfinite(delta).all():

@@ -30,11 +30,13 @@ class Taste:
     """A listener's taste against one catalogue.
 
     songs: (n,) ids of the listener's own songs; shares: (n, D) what each adds to the taste vector, so that their sum,
-    and therefore every score, is exactly the sum of what the listener's songs say; vector: (D,) unit length.
+    and therefore every score, is exactly the sum of what the listener's songs say; liked: (n,) false for dislikes,
+    which pull but are no reasons; vector: (D,) unit length.
     """
 
     songs: NDArray[np.int64]
     shares: Floats
+    liked: NDArray[np.bool_]
     vector: Floats
 
 
@@ -55,12 +57,12 @@ def taste_of(songs: Sequence[int], vectors: Floats, weights: Floats, mean: Float
     """
     if len(songs) == 0:
         nothing = np.zeros_like(mean)
-        return Taste(np.empty(0, np.int64), np.empty((0, len(mean)), np.float32), nothing)
+        return Taste(np.empty(0, np.int64), np.empty((0, len(mean)), np.float32), np.empty(0, np.bool_), nothing)
     shares = weights[:, None] * (vectors - mean)
     total = shares.sum(axis=0)
     scale = max(float(np.linalg.norm(total)), _TINY)
     shares = (shares / scale).astype(np.float32)
-    return Taste(np.asarray(songs, np.int64), shares, (total / scale).astype(np.float32))
+    return Taste(np.asarray(songs, np.int64), shares, weights > 0, (total / scale).astype(np.float32))
 
 
 def blend(taste: Floats, wish: Floats, share: float) -> Floats:
@@ -124,13 +126,13 @@ def diversify(
     return picked
 
 
-def reasons(taste: Taste, song_vector: Floats, count: int = 2) -> tuple[tuple[int, float], ...]:
+def reasons(taste: Taste, song_vector: Floats, count: int = 8) -> tuple[tuple[int, float], ...]:
     """The listener's own songs that add most to a song's score, each with its part of what speaks for it.
 
     song_vector: (D,) centred. Only songs that add something are named.
     """
     added = taste.shares @ song_vector
-    for_it = np.maximum(added, 0.0)
+    for_it = np.where(taste.liked, np.maximum(added, 0.0), 0.0)
     total = float(for_it.sum())
     if total <= 0:
         return ()

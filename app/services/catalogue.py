@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
@@ -129,6 +129,15 @@ def texts(db: Session, write_text: SongText, ids: Sequence[int] | None = None) -
             for row in db.execute(columns.where(Song.id.in_(list(ids[start : start + _CHUNK]))))
         ]
     return [(row.id, write_text(row.artist, row.title, row.genres, row.moods, row.year)) for row in rows]
+
+
+def texts_where(db: Session, write_text: SongText, condition: ColumnElement[bool], most: int) -> list[str]:
+    """Song texts of at most ``most`` songs, one an artist before a second of any; the same ones each time."""
+    turn = func.row_number().over(partition_by=Song.artist_key, order_by=Song.id).label("turn")
+    columns = select(Song.artist, Song.title, Song.genres, Song.moods, Song.year, Song.id, turn).where(condition)
+    chosen = columns.subquery()
+    rows = db.execute(select(chosen).order_by(chosen.c.turn, chosen.c.id).limit(most))
+    return [write_text(row.artist, row.title, row.genres, row.moods, row.year) for row in rows]
 
 
 def genres(db: Session) -> list[str]:

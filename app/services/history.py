@@ -1,7 +1,8 @@
 """What a listener's own songs are, and how much each counts: the engine's whole view of a person.
 
 Plays count by their logarithm, recent ones more; love adds, dislike turns a song against; songs only ever skipped speak
-faintly against. A newcomer's picks stand in as texts with negative ids until listens outweigh them.
+faintly against. A newcomer's picks stand in until listens outweigh them: each is some songs of
+that artist or genre, under negative ids.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import String, cast, select
 from sqlalchemy.orm import Session
 
 from app.services import catalogue, listens
 from app.services.text import artist_key
-from app.tables import Artist, Listen, now
+from app.tables import Listen, Song, now
 
 if TYPE_CHECKING:
     from app.lm.asking import Own
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 _YEAR = 365 * 86_400
 _OLD_STILL = 0.3  # what a play of long ago keeps of its weight
-_LOVE, _DISLIKE, _SKIP = 2.0, -1.0, -0.1
+_LOVE, _DISLIKE, _SKIP = 2.0, -0.3, -0.05
 _PICK_FADES_AT = 10.0  # songs at which a pick counts half
+_SONGS_A_PICK = 8
 _MOST = 500
 
 
@@ -78,7 +80,7 @@ def _weight(tally: _Tally, verdict: str | None) -> float:
     return weight if weight > 0 else _SKIP * math.log2(1 + tally.skips)
 
 
-def read(db: Session, listener: str, *, lately_days: int = 14) -> History:
+def read(db: Session, listener: str, write_text: SongText, *, lately_days: int = 14) -> History:
     """A listener's history as it stands now."""
     tallies: dict[int, _Tally] = defaultdict(_Tally)
     clock = now()
@@ -100,20 +102,27 @@ def read(db: Session, listener: str, *, lately_days: int = 14) -> History:
             tallies.setdefault(song, _Tally())
     entries = [Entry(song, _weight(tally, verdicts.get(song))) for song, tally in tallies.items()]
     entries = [e for e in entries if e.weight != 0]
-    entries += _picks(db, listener, sum(e.weight > 0 for e in entries))
+    entries += _picks(db, listener, sum(e.weight > 0 for e in entries), write_text)
     entries.sort(key=lambda e: (-abs(e.weight), e.id))
     lately = {s for s, t in tallies.items() if t.last is not None and t.last > clock - lately_days * 86_400}
     return History(tuple(entries), frozenset(tallies), frozenset(lately), verdicts)
 
 
-def _picks(db: Session, listener: str, songs: int) -> Sequence[Entry]:
+def _picks(db: Session, listener: str, songs: int, write_text: SongText) -> Sequence[Entry]:
     genres, artists = listens.preferences(db, listener)
     weight = _PICK_FADES_AT / (_PICK_FADES_AT + songs)
     picks: list[Entry] = []
+
+    def add(label: str, texts: Sequence[str], total: float) -> None:
+        for text in texts:
+            picks.append(Entry(-1 - len(picks), total / len(texts), label, text))
+
     for artist in artists:
-        known = db.get(Artist, artist_key(artist))
-        text = f"{artist}. {', '.join(known.genres)}" if known else artist
-        picks.append(Entry(-1 - len(picks), weight, f"your pick {artist}", text))
+        key = artist_key(artist)
+        known = catalogue.texts_where(db, write_text, Song.artist_key == key, _SONGS_A_PICK)
+        add(f"your pick {artist}", known or [artist], weight)
     for genre in genres:
-        picks.append(Entry(-1 - len(picks), weight / 2, f"your liking for {genre}", f"{genre} music"))
+        has_genre = cast(Song.genres, String).contains(f'"{genre}"', autoescape=True)
+        known = catalogue.texts_where(db, write_text, has_genre, _SONGS_A_PICK)
+        add(f"your liking for {genre}", known or [f"{genre} music"], weight / 2)
     return picks

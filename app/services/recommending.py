@@ -15,10 +15,12 @@ from app.tables import Listener, Song
 if TYPE_CHECKING:
     from app.lm.asking import Ask, Own
     from app.lm.engine import Engine
+    from app.lm.ranking import Ranked
     from app.lm.song_text import SongText
 
 Mode = Literal["discover", "familiar"]
 WISH_MOST = 200
+_REASONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def recommend(
         raise BadInput(f"A list has 1 to 200 songs, not {count}.")
     wish = clean(wish, "The wish", most=WISH_MOST, required=False)
     listener = db.get_one(Listener, listener_id)
-    past = history.read(db, listener_id)
+    past = history.read(db, listener_id, kinds.song_text)
     own = past.own(db, kinds.song_text, kinds.own)
     hidden = {song for song, verdict in past.verdicts.items() if verdict in ("dislike", "not_now")}
     if mode == "familiar":
@@ -93,17 +95,27 @@ def recommend(
     speaking = {song for entry in ranked for song, _ in entry.speaks if song > 0}
     songs = catalogue.songs(db, {entry.song for entry in ranked} | speaking)
     labels = {e.id: e.label for e in past.entries if e.id < 0}
-
-    def reason(song_id: int, share: float) -> Reason:
-        song = songs.get(song_id)
-        return Reason(f"{song.title} by {song.artist}" if song else labels.get(song_id, ""), share, song)
-
     suggestions = tuple(
         Suggestion(
-            songs[entry.song], entry.score, tuple(reason(s, share) for s, share in entry.speaks if s != entry.song),
-            past.verdicts.get(entry.song) == "love",
+            songs[entry.song], entry.score, _reasons(entry, songs, labels), past.verdicts.get(entry.song) == "love"
         )
         for entry in ranked
         if entry.song in songs
-    )  # fmt: skip
+    )
     return Recommended(suggestions, version, bool(own))
+
+
+def _reasons(entry: Ranked, songs: dict[int, Song], labels: dict[int, str]) -> tuple[Reason, ...]:
+    """The own songs and picks that speak most for a song; the several songs of one pick count together."""
+    shares: dict[str, float] = {}
+    named: dict[str, Song] = {}
+    for own, share in entry.speaks:
+        song = songs.get(own)
+        if own == entry.song or (song is None and own not in labels):
+            continue
+        label = f"{song.title} by {song.artist}" if song else labels[own]
+        shares[label] = shares.get(label, 0.0) + share
+        if song:
+            named[label] = song
+    best = sorted(shares, key=lambda label: -shares[label])[:_REASONS]
+    return tuple(Reason(label, shares[label], named.get(label)) for label in best)

@@ -142,7 +142,7 @@ def heartbeat(db: Session, job_id: str, owner: str, progress: Progress | None, l
 
 def own_songs(db: Session, listener_id: str, kinds: EngineTypes) -> list[Own]:
     """What an adapter learns from: the listener's own songs, no one else's, no picks."""
-    return history.read(db, listener_id).own(db, kinds.song_text, kinds.own, picks=False)
+    return history.read(db, listener_id, kinds.song_text).own(db, kinds.song_text, kinds.own, picks=False)
 
 
 def finish(db: Session, job_id: str, owner: str, outcome: Outcome, fingerprint: str) -> bool:

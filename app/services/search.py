@@ -17,7 +17,7 @@ from app.services.text import LONGEST, plain
 from app.tables import Listen, Song
 
 _POOL = 300
-_ENOUGH = 62.0
+_ENOUGH = 74.0
 _TRIGRAMS = 24
 
 
@@ -57,7 +57,7 @@ def _likeness(asked: str, song: Song) -> float:
     return max(
         fuzz.ratio(asked, title), fuzz.ratio(asked, artist), fuzz.ratio(asked, artist.removeprefix("the ")),
         fuzz.token_sort_ratio(asked, f"{artist} {title}"),
-        0.9 * fuzz.partial_ratio(asked, f"{artist} {title}") if len(asked) > 4 else 0.0,
+        0.85 * fuzz.partial_ratio(asked, f"{artist} {title}") if len(asked) > 4 else 0.0,
     )  # fmt: skip
 
 
