@@ -36,8 +36,7 @@ def fold_in(network: nn.Module, folder: Path) -> tuple[nn.Module, str]:
             module = network.get_submodule(name)
         except AttributeError:
             raise AdapterUnfit(f"The music adapter in {folder} has {name}, which the base lacks.") from None
-        fits = up is not None and up.ndim == down.ndim == 2 and up.shape[1] == down.shape[0]
-        if up is None or not fits or not isinstance(module, nn.Linear) or module.weight.shape != (len(up), down.shape[1]):
+        if up is None or not isinstance(module, nn.Linear) or not _fits(module, down, up):
             raise AdapterUnfit(f"The music adapter in {folder} does not fit the base at {name}.")
         delta = scale * (up.float() @ down.float())
         if not torch.isfinite(delta).all():
@@ -47,3 +46,9 @@ def fold_in(network: nn.Module, folder: Path) -> tuple[nn.Module, str]:
         for module, delta in merged:
             module.weight += delta
     return network, sha256_of(weights)
+
+
+def _fits(module: nn.Linear, down: torch.Tensor, up: torch.Tensor) -> bool:
+    if not up.ndim == down.ndim == 2 or len(down) != up.shape[1]:
+        return False
+    return module.weight.shape == (len(up), down.shape[1])
