@@ -33,7 +33,8 @@ def has_administrator(db: Session) -> bool:
 
 def by_name(db: Session, name: str) -> Listener:
     """A listener by name. Raises NotFound."""
-    found = db.scalar(select(Listener).where(Listener.name_key == fold(name)))
+    key = fold(name.encode("utf-8", "replace").decode())
+    found = db.scalar(select(Listener).where(Listener.name_key == key))
     if found is None:
         raise NotFound(f"There is no listener named {show(name)}.")
     return found
@@ -65,7 +66,7 @@ def first_listener(db: Session, name: str, password: str) -> Listener:
 def set_time_zone(db: Session, listener: Listener, zone: str) -> None:
     """Raises BadInput for a zone that the tz database lacks."""
     try:
-        ZoneInfo(clean(zone, "The time zone", most=60))
+        zone = ZoneInfo(clean(zone, "The time zone", most=60)).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadInput(f"There is no time zone {show(zone)}.") from None
     db.merge(listener).time_zone = zone

@@ -7,6 +7,7 @@ that artist or genre, under negative ids.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -122,7 +123,7 @@ def _picks(db: Session, listener: str, songs: int, write_text: SongText) -> Sequ
         known = catalogue.texts_where(db, write_text, Song.artist_key == key, _SONGS_A_PICK)
         add(f"your pick {artist}", known or [artist], weight)
     for genre in genres:
-        has_genre = cast(Song.genres, String).contains(f'"{genre}"', autoescape=True)
+        has_genre = cast(Song.genres, String).contains(json.dumps(genre), autoescape=True)
         known = catalogue.texts_where(db, write_text, has_genre, _SONGS_A_PICK)
         add(f"your liking for {genre}", known or [f"{genre} music"], weight / 2)
     return picks

@@ -76,12 +76,13 @@ def log(
         song, added = catalogue.song(db, song_id), False
     else:
         song, added = catalogue.find_or_add(db, artist, title, source="log")
+    called = song.title  # after a failed flush the row cannot be asked any more
     listen = Listen(listener_id=listener, song_id=song.id, listened_at=at, ended=ended, source=source)
     db.add(listen)
     try:
         db.flush()
     except IntegrityError:
-        raise Conflict(f"“{song.title}” is logged at that very second already.") from None
+        raise Conflict(f"“{called}” is logged at that very second already.") from None
     return listen, added
 
 

@@ -7,6 +7,7 @@ folder, listens.tsv names songs of songs.tsv by ``song_id``; a ``user_id`` colum
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from app.services.text import clean, show
 
 _MOST_PLAYS = 1_000_000
 _LONGEST_LINE = 100_000
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def _row(line: int, song: Mapping[str, str], listen: Mapping[str, str]) -> Row |
 
 
 def _whole(text: str, what: str) -> int:
-    if not text.strip().isascii() or not text.strip().lstrip("-").isdigit() or len(text) > 20:
+    if not _WHOLE.fullmatch(text.strip()):
         raise BadInput(f"{what} {show(text)} is no whole number")
     return int(text)
 

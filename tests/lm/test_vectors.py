@@ -1,0 +1,221 @@
+"""Catalogue vectors on disk: appended, replaced, and honest after a crash."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.errors import VectorsDamaged
+from app.lm.vectors import CatalogueVectors, Floats, text_hash
+from app.settings import PROJECT
+
+from .making import flip_byte, random_units
+
+D = 8
+APPEND = """
+import sys
+from pathlib import Path
+import numpy as np
+from app.lm.vectors import CatalogueVectors
+
+first, batches = int(sys.argv[2]), int(sys.argv[3])
+vectors = CatalogueVectors(Path(sys.argv[1]), "f" * 64, 8)
+print("ready", flush=True)
+sys.stdin.readline()
+for song in range(first, first + 3 * batches, 3):
+    songs = [song, song + 1, song + 2]
+    vectors.append(songs, [f"song {s}" for s in songs], np.array([[s] * 8 for s in songs], np.float32))
+"""
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> CatalogueVectors:
+    """An empty place for vectors."""
+    return CatalogueVectors(tmp_path, "f" * 64, D)
+
+
+def again(vectors: CatalogueVectors) -> CatalogueVectors:
+    """The same folder, opened anew as another process would."""
+    return CatalogueVectors(vectors.folder.parent, "f" * 64, D)
+
+
+def add(vectors: CatalogueVectors, songs: list[int], seed: int = 0) -> Floats:
+    rows = random_units(len(songs), D, seed)
+    vectors.append(songs, [f"song {s}" for s in songs], rows)
+    return rows
+
+
+def files(vectors: CatalogueVectors) -> tuple[Path, Path]:
+    return vectors.folder / "vectors.f32", vectors.folder / "index.bin"
+
+
+def test_nothing_encoded_is_an_empty_catalogue(vectors: CatalogueVectors) -> None:
+    empty = vectors.snapshot()
+    assert (len(empty.ids), empty.vectors.shape, vectors.check()) == (0, (0, D), [])
+    assert not empty.mean.any()
+
+
+def test_what_is_appended_is_read_back_with_its_mean(vectors: CatalogueVectors) -> None:
+    rows = np.concatenate([add(vectors, [5, 3], seed=1), add(vectors, [9], seed=2)])
+    for snapshot in (vectors.snapshot(), again(vectors).snapshot()):
+        assert snapshot.ids.tolist() == [5, 3, 9]
+        np.testing.assert_array_equal(snapshot.vectors, rows)
+        np.testing.assert_allclose(snapshot.mean, rows.mean(axis=0), atol=1e-6)
+        assert snapshot.rows([9, 77, 5]).tolist() == [2, 0]
+    assert vectors.check() == []
+
+
+def test_a_song_encoded_again_replaces_its_old_row(vectors: CatalogueVectors) -> None:
+    old = add(vectors, [1, 2, 3], seed=1)
+    new = add(vectors, [2], seed=2)
+    snapshot = vectors.snapshot()
+    assert snapshot.ids.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(snapshot.vectors, np.stack([old[0], new[0], old[2]]))
+    np.testing.assert_allclose(snapshot.mean, snapshot.vectors.mean(axis=0), atol=1e-6)
+
+
+def test_new_songs_and_songs_whose_text_has_changed_are_stale(vectors: CatalogueVectors) -> None:
+    add(vectors, [1, 2])
+    songs = [(1, "song 1"), (2, "song 2, corrected"), (3, "song 3")]
+    assert vectors.stale(songs) == songs[1:]
+    vectors.append([2], ["song 2, corrected"], random_units(1, D, 3))
+    assert vectors.stale(songs) == songs[2:]
+
+
+def test_a_reader_sees_what_another_has_appended_and_an_old_snapshot_stays_as_it_was(
+    vectors: CatalogueVectors,
+) -> None:
+    first = add(vectors, [1, 2], seed=1)
+    reader = again(vectors)
+    before = reader.snapshot()
+    assert reader.snapshot() is before
+    add(vectors, [2, 3], seed=2)
+    assert reader.snapshot().ids.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(before.vectors, first)
+
+
+@pytest.mark.parametrize("torn", [1, 4 * D - 1, 4 * D, 12 * D])
+def test_rows_without_index_entries_are_overwritten_by_the_next_append(vectors: CatalogueVectors, torn: int) -> None:
+    rows = add(vectors, [1, 2], seed=1)
+    with files(vectors)[0].open("ab") as stream:  # killed between the rows and their entries
+        stream.write(b"\x7f" * torn)
+    assert again(vectors).snapshot().ids.tolist() == [1, 2]
+    more = add(again(vectors), [3], seed=2)
+    snapshot = again(vectors).snapshot()
+    assert snapshot.ids.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(snapshot.vectors, np.concatenate([rows, more]))
+    assert vectors.check() == []
+
+
+@pytest.mark.parametrize("torn", [1, 10, 19])
+def test_half_an_index_entry_does_not_count(vectors: CatalogueVectors, torn: int) -> None:
+    rows = add(vectors, [1, 2], seed=1)
+    add(vectors, [3], seed=2)
+    index = files(vectors)[1]
+    os.truncate(index, index.stat().st_size - torn)
+    assert again(vectors).snapshot().ids.tolist() == [1, 2]
+    assert vectors.stale([(3, "song 3")]) == [(3, "song 3")]
+    more = add(vectors, [3], seed=3)
+    np.testing.assert_array_equal(again(vectors).snapshot().vectors, np.concatenate([rows, more]))
+    assert vectors.check() == []
+
+
+def test_fewer_rows_than_the_index_says_is_damage(vectors: CatalogueVectors) -> None:
+    add(vectors, [1, 2, 3])
+    rows = files(vectors)[0]
+    os.truncate(rows, rows.stat().st_size - 1)
+    with pytest.raises(VectorsDamaged, match="shorter than its index"):
+        again(vectors).snapshot()
+    assert vectors.check() == [3]
+
+
+def test_no_rows_at_all_under_an_index_is_damage(vectors: CatalogueVectors) -> None:
+    add(vectors, [1, 2])
+    files(vectors)[0].unlink()
+    with pytest.raises(VectorsDamaged):
+        again(vectors).snapshot()
+    assert vectors.check() == [1, 2]
+
+
+def test_the_check_names_the_song_whose_row_was_altered(vectors: CatalogueVectors) -> None:
+    add(vectors, [11, 12, 13])
+    flip_byte(files(vectors)[0], 4 * D + 2)
+    assert vectors.check() == [12]
+
+
+def test_cleared_vectors_are_encoded_anew(vectors: CatalogueVectors) -> None:
+    add(vectors, [1, 2], seed=1)
+    held = vectors.snapshot()
+    copy = held.vectors.copy()
+    vectors.clear()
+    assert len(vectors.snapshot().ids) == 0
+    assert vectors.stale([(1, "song 1")]) == [(1, "song 1")]
+    add(vectors, [7], seed=2)
+    assert vectors.snapshot().ids.tolist() == [7]
+    np.testing.assert_array_equal(held.vectors, copy)  # who still holds the old ones is not disturbed
+
+
+def test_bad_rows_are_refused_and_leave_nothing(vectors: CatalogueVectors) -> None:
+    for rows in (np.full((1, D), np.nan), np.full((1, D), np.inf), np.zeros((1, D + 1)), np.zeros((2, D))):
+        with pytest.raises(ValueError, match="vectors of shape"):
+            vectors.append([1], ["song 1"], rows.astype(np.float32))
+    assert not files(vectors)[1].exists()
+
+
+def test_another_base_has_other_vectors(tmp_path: Path, vectors: CatalogueVectors) -> None:
+    add(vectors, [1])
+    assert len(CatalogueVectors(tmp_path, "e" * 64, D).snapshot().ids) == 0
+
+
+def test_text_hashes_differ_and_take_any_text() -> None:
+    assert text_hash("a") != text_hash("b")
+    assert text_hash("\ud800") == text_hash("\ud800")
+
+
+def test_two_processes_and_two_threads_append_without_loss(vectors: CatalogueVectors) -> None:
+    batches = 15
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", APPEND, str(vectors.folder.parent), str(first), str(batches)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=PROJECT,
+        )
+        for first in (1000, 2000)
+    ]
+
+    def here(first: int) -> None:
+        for song in range(first, first + batches):
+            vectors.append([song], [f"song {song}"], np.full((1, D), song, np.float32))
+
+    threads = [threading.Thread(target=here, args=(first,)) for first in (3000, 4000)]
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for thread in threads:
+        thread.start()
+    reader = again(vectors)
+    while any(thread.is_alive() for thread in threads) or any(writer.poll() is None for writer in writers):
+        growing = reader.snapshot()
+        np.testing.assert_array_equal(growing.vectors, np.repeat(growing.ids[:, None], D, axis=1))
+    for thread in threads:
+        thread.join()
+    for writer in writers:
+        writer.communicate()
+        assert writer.returncode == 0
+    done = again(vectors).snapshot()
+    expected = [*range(1000, 1000 + 3 * batches), *range(2000, 2000 + 3 * batches)]
+    expected += [*range(3000, 3000 + batches), *range(4000, 4000 + batches)]
+    assert sorted(done.ids.tolist()) == expected
+    np.testing.assert_array_equal(done.vectors, np.repeat(done.ids[:, None], D, axis=1))
+    assert vectors.check() == []

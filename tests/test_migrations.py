@@ -1,0 +1,151 @@
+"""Migrations: from nothing to head, from each revision to the next with rows in it, and back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from app.db import Database
+from app.services import preparing
+from app.settings import PROJECT
+
+ROWS = (
+    "INSERT INTO artists (key, name, genres, related) VALUES ('abba', 'ABBA', '[]', '[]')",
+    "INSERT INTO listeners (id, name, name_key, is_admin, time_zone, created_at)"
+    " VALUES ('0123456789abcdef', 'Ana', 'ana', 1, 'UTC', 1700000000)",
+    "INSERT INTO songs (id, artist, title, artist_key, title_key, search_text, genres, moods, source, created_at)"
+    " VALUES (1, 'ABBA', 'SOS', 'abba', 'sos', 'abba sos', '[]', '[]', 'log', 1700000000)",
+    "INSERT INTO listens (listener_id, song_id, listened_at, plays, ended, source, created_at)"
+    " VALUES ('0123456789abcdef', 1, 1700000000, 1, 'played', 'web', 1700000000)",
+    "INSERT INTO listens (listener_id, song_id, plays, ended, source, created_at)"
+    " VALUES ('0123456789abcdef', 1, 7, 'played', 'import', 1700000000)",
+    "INSERT INTO feedback (listener_id, song_id, verdict, created_at)"
+    " VALUES ('0123456789abcdef', 1, 'love', 1700000000)",
+    "INSERT INTO preferences (listener_id, kind, value) VALUES ('0123456789abcdef', 'genre', 'pop')",
+    "INSERT INTO invites (token_hash, made_by, created_at, expires_at)"
+    " VALUES ('aa', '0123456789abcdef', 1700000000, 1700000001)",
+    "INSERT INTO sessions (token_hash, listener_id, created_at, seen_at, expires_at, agent)"
+    " VALUES ('bb', '0123456789abcdef', 1700000000, 1700000000, 1700000001, '')",
+    "INSERT INTO jobs (id, listener_id, state, version, seed, phase, step, \"of\", losses, error, attempts,"
+    " cancel_asked, created_at) VALUES ('00000000000000aa', '0123456789abcdef', 'queued', '00000000000000bb', 0, '',"
+    " 0, 0, '[]', '', 0, 0, 1700000000)",
+    "INSERT INTO adapter_versions (id, listener_id, number, promoted, why, base_fingerprint, \"before\", \"after\","
+    " difference, low, high, learnt_from, trainable_parameters, base_parameters, size, seconds, created_at)"
+    " VALUES ('00000000000000bb', '0123456789abcdef', 1, 1, 'better', 'ff', '{}', '{}', 0.1, 0.0, 0.2, 10, 1, 2, 3,"
+    " 0.5, 1700000000)",
+)  # fmt: skip
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A database that is not there yet."""
+    return f"sqlite:///{tmp_path / 'data' / 'earshot.db'}"
+
+
+@pytest.fixture
+def opened(url: str) -> Iterator[Database]:
+    """The same database, opened."""
+    (database := Database(url)).engine.connect().close()
+    yield database
+    database.close()
+
+
+def revisions() -> list[str]:
+    """All revisions, oldest first."""
+    script = ScriptDirectory.from_config(preparing.alembic_config("sqlite://"))
+    return [r.revision for r in script.walk_revisions()][::-1]
+
+
+def counts(database: Database) -> dict[str, int]:
+    """Rows of each table of ours."""
+    with database.read() as db:
+        names = [n for n in inspect(database.engine).get_table_names() if not n.startswith(("song_search", "alembic"))]
+        return {name: db.scalar(text(f'SELECT count(*) FROM "{name}"')) or 0 for name in names}
+
+
+def fill(database: Database) -> None:
+    """At least one row in every table of the first revision."""
+    with database.write() as db:
+        for statement in ROWS:
+            db.execute(text(statement))
+
+
+def test_there_is_one_line_of_revisions() -> None:
+    assert len(ScriptDirectory.from_config(preparing.alembic_config("sqlite://")).get_heads()) == 1
+
+
+def test_an_empty_place_gets_the_whole_schema_and_nothing_differs_from_the_tables(url: str) -> None:
+    preparing.migrate(url)
+    command.check(preparing.alembic_config(url))
+
+
+def test_migrating_again_changes_nothing(url: str, opened: Database) -> None:
+    preparing.migrate(url)
+    fill(opened)
+    before = counts(opened)
+    preparing.migrate(url)
+    assert counts(opened) == before
+
+
+def test_each_revision_follows_the_one_before_with_every_row_kept(url: str, opened: Database) -> None:
+    first, *later = revisions()
+    preparing.migrate(url, first)
+    fill(opened)
+    before = counts(opened)
+    assert min(before.values()) >= 1, "fill() leaves a table empty"
+    for revision in later:
+        preparing.migrate(url, revision)
+        assert {name: count for name, count in counts(opened).items() if name in before} == before
+    with opened.read() as db:
+        assert db.execute(text("PRAGMA foreign_key_check")).all() == []
+        assert db.scalar(text("PRAGMA integrity_check")) == "ok"
+        found = "SELECT rowid FROM song_search WHERE song_search MATCH '\"abba\"'"
+        assert list(db.scalars(text(found))) == [1]
+
+
+def test_the_way_back_leaves_nothing_and_can_be_gone_again(url: str, opened: Database) -> None:
+    preparing.migrate(url)
+    fill(opened)
+    opened.close()
+    command.downgrade(preparing.alembic_config(url), "base")
+    assert set(inspect(opened.engine).get_table_names()) == {"alembic_version"}
+    preparing.migrate(url)
+    assert sum(counts(opened).values()) == 0
+
+
+def test_two_processes_may_migrate_at_once(url: str, opened: Database) -> None:
+    code = f"from app.services import preparing; preparing.migrate({url!r})"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    for process in both:
+        _, problem = process.communicate(timeout=60)
+        assert process.returncode == 0, problem
+    command.check(preparing.alembic_config(url))
+
+
+def test_a_new_database_is_for_its_owners_eyes_only(url: str, tmp_path: Path) -> None:
+    preparing.migrate(url)
+    assert (tmp_path / "data" / "earshot.db").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
+def test_the_search_index_follows_the_songs(url: str, opened: Database) -> None:
+    preparing.migrate(url)
+    fill(opened)
+    find = text("SELECT count(*) FROM song_search WHERE song_search MATCH :m")
+    with opened.write() as db:
+        db.execute(text("UPDATE songs SET search_text = 'abba waterloo' WHERE id = 1"))
+        assert db.scalar(find, {"m": '"waterloo"'}) == 1
+        assert db.scalar(find, {"m": '"sos"'}) == 0
+        db.execute(text("DELETE FROM listens"))
+        db.execute(text("DELETE FROM feedback"))
+        db.execute(text("DELETE FROM songs"))
+        assert db.scalar(find, {"m": '"waterloo"'}) == 0
