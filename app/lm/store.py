@@ -23,7 +23,7 @@ from torch import Tensor
 from app.errors import AdapterAltered, AdapterMissing, AdapterUnfit
 from app.lm.locate import sha256_of
 
-_ID = re.compile(r"^[0-9a-f]{16}$")
+_ID = re.compile(r"[0-9a-f]{16}")
 _PREFIX = "base_model.model."
 
 
@@ -72,7 +72,7 @@ class AdapterStore:
     def folder(self, listener: str, version: str) -> AdapterFolder:
         """Where a version lies. Ids are opaque and of one width, so no id is a prefix or a path."""
         for name in (listener, version):
-            if not _ID.match(name):
+            if not _ID.fullmatch(name):
                 raise AdapterMissing(f"{name!r} is no adapter id")
         return AdapterFolder(self.root / listener / version)
 
@@ -137,21 +137,21 @@ class AdapterStore:
             tensors = load_file(files.weights)
             config = json.loads(files.config.read_text(encoding="utf-8"))
             rank, scale = int(config["r"]), float(config["lora_alpha"]) / int(config["r"])
-        except (SafetensorError, ValueError, KeyError, TypeError, ZeroDivisionError) as problem:
+        except (SafetensorError, ValueError, KeyError, TypeError, ArithmeticError) as problem:
             raise AdapterAltered(f"adapter {version} cannot be read: {problem}") from problem
         return _checked(version, tensors, rank, scale, shapes)
 
     def versions(self, listener: str) -> list[str]:
         """Ids of complete versions on disk."""
         home = self.root / listener
-        return sorted(p.name for p in home.iterdir() if _ID.match(p.name)) if home.is_dir() else []
+        return sorted(p.name for p in home.iterdir() if _ID.fullmatch(p.name)) if home.is_dir() else []
 
     def remove(self, listener: str, version: str | None = None) -> None:
         """Delete one version, or everything of a listener."""
         if version is not None:
             shutil.rmtree(self.folder(listener, version).path, ignore_errors=True)
             return
-        if not _ID.match(listener):
+        if not _ID.fullmatch(listener):
             raise AdapterMissing(f"{listener!r} is no listener id")
         shutil.rmtree(self.root / listener, ignore_errors=True)
 
@@ -175,9 +175,9 @@ def _checked(
         down, up = tensors[_key(name, "A")].float(), tensors[_key(name, "B")].float()
         if down.shape != (rank, inputs) or up.shape != (outputs, rank):
             raise AdapterUnfit(f"adapter {version}: wrong shape at {name}: {tuple(down.shape)}, {tuple(up.shape)}")
-        if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
-            raise AdapterUnfit(f"adapter {version}: values that are not finite at {name}")
         a[name], b[name] = down.T.contiguous(), (scale * up.T).contiguous()
+        if not (torch.isfinite(a[name]).all() and torch.isfinite(b[name]).all()):
+            raise AdapterUnfit(f"adapter {version}: values that are not finite at {name}")
     return LoraTensors(a, b, rank)
 
 

@@ -114,7 +114,7 @@ class CatalogueVectors:
             self._texts, self._seen = {}, 0
             return
         entries = np.fromfile(self._index, dtype=_INDEX, count=count)
-        if self._vectors.stat().st_size < count * self._row_bytes:
+        if not self._vectors.exists() or self._vectors.stat().st_size < count * self._row_bytes:
             raise VectorsDamaged(f"{self._vectors} is shorter than its index says; `earshot catalogue encode --again`")
         mapped = np.memmap(self._vectors, dtype="<f4", mode="r", shape=(count, self.dimension))
         latest = {int(song): row for row, song in enumerate(entries["song"])}
@@ -131,8 +131,8 @@ class CatalogueVectors:
         count = self._count()
         entries = np.fromfile(self._index, dtype=_INDEX, count=count) if count else np.empty(0, dtype=_INDEX)
         damaged: list[int] = []
-        if not count:
-            return damaged
+        if not count or not self._vectors.exists():
+            return [int(entry["song"]) for entry in entries]
         with self._vectors.open("rb") as stream:
             for entry in entries:
                 if zlib.crc32(stream.read(self._row_bytes)) != int(entry["crc"]):
