@@ -139,13 +139,14 @@ class Trainer:
         self.report, self.cancelled = report, cancelled
         self.random = torch.Generator().manual_seed(seed)
         self.seed = seed
+        known = songs.ids
         songs = _largest(songs, settings.most_songs)
         self.songs = songs
         self.mean = torch.from_numpy(catalogue.mean)
         self.catalogue = torch.from_numpy(np.array(catalogue.vectors)) - self.mean
         self.units = nn.functional.normalize(self.catalogue, dim=1)
         self.open_rows = torch.ones(len(catalogue.ids), dtype=torch.bool)
-        self.open_rows[torch.from_numpy(catalogue.rows(list(songs.ids)))] = False
+        self.open_rows[torch.from_numpy(catalogue.rows(list(known)))] = False
         self.liked_at = torch.tensor([i for i, liked in enumerate(songs.liked) if liked])
         self.disliked_at = torch.tensor([i for i, liked in enumerate(songs.liked) if not liked], dtype=torch.long)
         weights = torch.tensor([songs.weights[i] for i in self.liked_at.tolist()])
@@ -217,7 +218,8 @@ class Trainer:
         drawn = unknown[torch.randint(len(unknown), (self.settings.negatives,), generator=self.random)]
         with torch.no_grad():
             right = nn.functional.normalize(self._own_base[sample] - self.mean, dim=1)
-            wrong = self.units[drawn]
+            disliked = nn.functional.normalize(self._own_base[self.disliked_at] - self.mean, dim=1)
+            wrong = torch.cat([self.units[drawn], disliked])
         logits = torch.cat([(others * right).sum(dim=1, keepdim=True), others @ wrong.T], dim=1)
         return -nn.functional.log_softmax(logits / self.settings.temperature, dim=1)[:, 0].mean()
 
