@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from app.db import Database
 from app.errors import BadInput, EarshotError
@@ -25,7 +26,11 @@ class Shell:
     """What every command gets: settings, a database, and one way to answer."""
 
     def __init__(self) -> None:
-        self.settings = Settings()
+        try:
+            self.settings = Settings()
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            raise BadInput(f"EARSHOT_{str(first['loc'][0]).upper()}: {first['msg']}.") from None
         self.as_json = False
         self._db: Database | None = None
 
@@ -49,13 +54,13 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
     @wraps(function)
     def wrapped(as_json: bool, **values: Any) -> None:
-        shell = Shell()
-        shell.as_json = as_json
-        logging.basicConfig(
-            level=shell.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
+            shell = Shell()
+            shell.as_json = as_json
+            logging.basicConfig(
+                level=shell.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+            )
+            logging.getLogger("alembic").setLevel(logging.WARNING)
             function(shell, **values)
         except EarshotError as problem:
             message = str(problem).encode("utf-8", "backslashreplace").decode()

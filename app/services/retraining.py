@@ -6,7 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -44,8 +44,10 @@ def request(db: Session, listener_id: str, min_songs: int, seed: int = 0) -> Job
 
 
 def latest(db: Session, listener_id: str) -> Job | None:
-    """The listener's newest job."""
-    return db.scalar(select(Job).where(Job.listener_id == listener_id).order_by(Job.created_at.desc()).limit(1))
+    """The listener's newest job; one that is under way comes before one that ended in the same second."""
+    mine = select(Job).where(Job.listener_id == listener_id)
+    newest = (Job.created_at.desc(), Job.state.in_(ACTIVE).desc(), Job.finished_at.desc())
+    return db.scalar(mine.order_by(*newest).limit(1))
 
 
 def cancel(db: Session, listener_id: str) -> Job:
@@ -177,7 +179,7 @@ def stop(db: Session, job_id: str, owner: str, state: str, error: str = "") -> N
     """End a job without a version: cancelled or failed."""
     db.execute(
         update(Job)
-        .where(Job.id == job_id, or_(Job.lease_owner == owner, Job.lease_owner.is_(None)), Job.state.in_(ACTIVE))
+        .where(Job.id == job_id, Job.lease_owner == owner, Job.state.in_(ACTIVE))
         .values(state=state, error=error[:500], finished_at=now(), lease_owner=None, lease_until=None)
     )
 

@@ -64,7 +64,7 @@ def title_key(title: str) -> str:
 
 def plain(value: str) -> str:
     """The form in which songs are searched: folded, accents and punctuation removed."""
-    decomposed = unicodedata.normalize("NFKD", value.casefold())
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", value).casefold())
     letters = "".join(c for c in decomposed if not unicodedata.combining(c))
     words = "".join(c if c.isalnum() else " " for c in letters.replace("'", "").replace("’", ""))
     return unicodedata.normalize("NFC", _SPACE.sub(" ", words).strip())

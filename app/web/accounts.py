@@ -142,10 +142,10 @@ def welcome(
     genre: Annotated[list[str] | None, Form()] = None,
     artists: Text = "",
 ) -> Response:
-    genre = genre or []
-    if len(genre) > _MOST_PICKS or artists.count("\n") > _MOST_PICKS:
+    genre, lines = genre or [], [line for line in artists.splitlines() if line.strip()]
+    if len(genre) > _MOST_PICKS or len(lines) > _MOST_PICKS:
         raise BadInput(f"Pick {_MOST_PICKS} genres and artists at most.")
-    names = [clean(line, "An artist") for line in artists.splitlines() if line.strip()]
+    names = [clean(line, "An artist") for line in lines]
     with state.db.write() as db:
         listens.set_preferences(db, who.id, [clean(g, "A genre", most=60) for g in genre], names)
     return go("/recommend")

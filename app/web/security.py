@@ -28,8 +28,11 @@ def same_site(headers: Headers) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc == headers.get("host", "")
+    host = headers.get("host")
+    try:
+        return bool(host) and urlsplit(headers.get("origin", "")).netloc == host
+    except ValueError:  # no URL at all
+        return False
 
 
 class Guard:

@@ -116,11 +116,6 @@ def test_the_catalogue_is_large_and_varied(artists: list[StarterArtist]) -> None
     assert {d: decades[d] for d in range(1950, 2030, 10) if decades[d] < 250} == {}
 
 
-def test_no_genre_of_the_vocabulary_is_unused(artists: list[StarterArtist]) -> None:
-    used = {g for a in artists for s in a.songs for g in s.genres} | {g for a in artists for g in a.genres}
-    assert vocabulary()[0] - used == set()
-
-
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
@@ -157,7 +152,7 @@ def test_loading_twice_changes_nothing(tmp_path: Path, artists: list[StarterArti
             assert catalogue.count(db) == added
         with database.write() as db:
             assert catalogue.load_starter(db, artists) == (0, 0)
-            assert not db.dirty and not db.new
+            assert not db.new and not [row for row in db.dirty if db.is_modified(row)]
     finally:
         database.close()
 

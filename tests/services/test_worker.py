@@ -1,0 +1,153 @@
+"""The worker, with the real base and few songs: a job from the queue to a version that answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, update
+
+from app.db import Database
+from app.errors import BaseMissing
+from app.lm.engine import Engine
+from app.services import listens, retraining
+from app.services.recommending import EngineTypes, recommend
+from app.tables import Job, Listener, now
+from app.worker import Worker
+
+
+@pytest.fixture
+def job(db: Database, ana: Listener, song_ids: Sequence[int]) -> Job:
+    """A queued job with twelve songs to learn from."""
+    with db.write() as session:
+        for song in song_ids[:12]:
+            listens.log(session, ana.id, song_id=song, at=1_700_000_000)
+        return retraining.request(session, ana.id, 12)
+
+
+@pytest.fixture
+def worker(db: Database, engine: Engine, kinds: EngineTypes) -> Worker:
+    """A worker around the base that is loaded already."""
+    return Worker(db, engine.store, lambda: engine, kinds)
+
+
+def now_of(db: Database, job: Job) -> Job:
+    """The job as it is now."""
+    with db.read() as session:
+        return session.get_one(Job, job.id)
+
+
+def folders(engine: Engine) -> list[str]:
+    """Names of the versions on disk."""
+    return sorted(p.name for p in Path(engine.store.root).glob("*/*"))
+
+
+def test_without_a_job_there_is_nothing_to_do(worker: Worker) -> None:
+    assert not worker.once()
+
+
+@pytest.mark.training
+def test_a_job_becomes_a_version_that_answers_if_it_was_promoted(
+    db: Database, engine: Engine, kinds: EngineTypes, worker: Worker, ana: Listener, job: Job
+) -> None:
+    with db.read() as session:
+        before = recommend(session, engine, kinds, ana.id)
+    assert worker.once() and not worker.once()
+    ended = now_of(db, job)
+    assert ended.state in ("promoted", "kept") and ended.losses[-1] < ended.losses[0]
+    assert folders(engine) == [job.version]
+    with db.write() as session:
+        (made,) = retraining.versions(session, ana.id)
+        card = json.loads((engine.store.folder(ana.id, job.version).card).read_text(encoding="utf-8"))
+        assert card["promoted"] == made.promoted == (ended.state == "promoted")
+        assert made.base_fingerprint == engine.fingerprint
+        assert made.trainable_parameters == engine.facts().trainable_parameters
+        assert recommend(session, engine, kinds, ana.id).version == (job.version if made.promoted else None)
+        retraining.go_live(session, ana.id, job.version)
+        session.flush()
+        mine = recommend(session, engine, kinds, ana.id)
+        assert mine.version == job.version
+        retraining.go_live(session, ana.id, None)
+        session.flush()
+        assert [s.song.id for s in recommend(session, engine, kinds, ana.id).suggestions] == [
+            s.song.id for s in before.suggestions
+        ]
+
+
+@pytest.mark.training
+def test_a_cancelled_job_leaves_no_version(
+    db: Database, engine: Engine, kinds: EngineTypes, ana: Listener, job: Job
+) -> None:
+    def open_engine() -> Engine:  # the first thing that a run does: somebody presses Cancel just then
+        with db.write() as session:
+            retraining.cancel(session, ana.id)
+        return engine
+
+    assert Worker(db, engine.store, open_engine, kinds).once()
+    assert now_of(db, job).state == "cancelled" and folders(engine) == []
+
+
+@pytest.mark.training
+def test_an_account_deleted_while_training_leaves_no_files(
+    db: Database, engine: Engine, kinds: EngineTypes, ana: Listener, job: Job
+) -> None:
+    def open_engine() -> Engine:
+        with db.write() as session:
+            session.execute(delete(Listener).where(Listener.id == ana.id))
+        return engine
+
+    assert Worker(db, engine.store, open_engine, kinds).once()
+    assert folders(engine) == []
+
+
+def test_a_worker_that_is_told_to_stop_gives_the_job_back(
+    db: Database, engine: Engine, kinds: EngineTypes, job: Job
+) -> None:
+    def open_engine() -> Engine:
+        worker.stopping.set()
+        return engine
+
+    worker = Worker(db, engine.store, open_engine, kinds)
+    assert worker.once()
+    assert (now_of(db, job).state, now_of(db, job).attempts) == ("queued", 0)
+    assert folders(engine) == []
+
+
+def test_a_base_that_is_missing_fails_the_job_with_its_words(
+    db: Database, engine: Engine, kinds: EngineTypes, job: Job
+) -> None:
+    def open_engine() -> Engine:
+        raise BaseMissing("The base is not there. Run make setup.")
+
+    assert Worker(db, engine.store, open_engine, kinds).once()
+    assert (now_of(db, job).state, now_of(db, job).error) == ("failed", "The base is not there. Run make setup.")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_bug_fails_the_job_and_not_the_worker(db: Database, engine: Engine, kinds: EngineTypes, job: Job) -> None:
+    def open_engine() -> Engine:
+        raise ZeroDivisionError("a bug")
+
+    assert Worker(db, engine.store, open_engine, kinds).once()
+    assert (now_of(db, job).state, now_of(db, job).error) == ("failed", "ZeroDivisionError: a bug")
+
+
+def test_a_stopped_worker_serves_nothing_and_ends(worker: Worker, job: Job, db: Database) -> None:
+    worker.stopping.set()
+    worker.run()
+    assert now_of(db, job).state == "queued"
+
+
+def test_the_sweep_removes_what_no_row_speaks_of(
+    db: Database, engine: Engine, worker: Worker, ana: Listener, job: Job
+) -> None:
+    for version in (job.version, "f" * 16):
+        folder = engine.store.root / ana.id / version
+        folder.mkdir(parents=True)
+        (folder / "card.json").write_text("{}", encoding="utf-8")
+    with db.write() as session:
+        session.execute(update(Job).values(lease_until=now() + 60))
+    worker.sweep()
+    assert folders(engine) == [job.version]

@@ -1,0 +1,105 @@
+"""A real app around the session's base, and browsers that are signed in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import func, select
+from starlette.testclient import TestClient
+
+from app.db import Database
+from app.lm.engine import Engine
+from app.main import create_app
+from app.services import accounts
+from app.settings import Settings
+from app.tables import Feedback, Invite, Job, Listen, Listener, Preference, Song, Table
+
+SAME_SITE = {"sec-fetch-site": "same-origin"}
+
+
+class Loaded:
+    """The engine that is there already."""
+
+    ready = True
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def get(self) -> Engine:
+        """The engine."""
+        return self._engine
+
+
+@pytest.fixture
+def app(settings: Settings, engine: Engine) -> FastAPI:
+    """The app as `earshot serve` runs it, with the base loaded."""
+    made = create_app(settings, warm=False)
+    made.state.earshot = dataclasses.replace(made.state.earshot, engine=Loaded(engine))
+    return made
+
+
+@pytest.fixture
+def stranger(app: FastAPI) -> Iterator[TestClient]:
+    """A browser that nobody has signed in with; an error of the app is a 500 and not an exception."""
+    with TestClient(app, raise_server_exceptions=False, follow_redirects=False, headers=SAME_SITE) as client:
+        yield client
+
+
+def browser(app: FastAPI, db: Database, listener: Listener) -> TestClient:
+    """A signed-in browser; the app must be running already."""
+    with db.write() as session:
+        token = accounts.start_session(session, listener.id, 1)
+    client = TestClient(app, raise_server_exceptions=False, follow_redirects=False, headers=SAME_SITE)
+    client.cookies.set("earshot", token)
+    return client
+
+
+@pytest.fixture
+def admin(db: Database, ana: Listener) -> Listener:
+    """Ana, who came first."""
+    with db.write() as session:
+        session.get_one(Listener, ana.id).is_admin = True
+    return ana
+
+
+@pytest.fixture
+def me(app: FastAPI, stranger: TestClient, db: Database, admin: Listener) -> TestClient:
+    """Ana's browser."""
+    return browser(app, db, admin)
+
+
+@pytest.fixture
+def ben(db: Database) -> Listener:
+    """A friend."""
+    with db.write() as session:
+        return accounts.add_listener(session, "Ben", None)
+
+
+@pytest.fixture
+def friend(app: FastAPI, stranger: TestClient, db: Database, ben: Listener) -> TestClient:
+    """Ben's browser."""
+    return browser(app, db, ben)
+
+
+@pytest.fixture
+def songs(db: Database) -> list[int]:
+    """Song ids of the catalogue."""
+    with db.read() as session:
+        return list(session.scalars(select(Song.id).order_by(Song.id)))
+
+
+WRITTEN: tuple[type[Table], ...] = (Listen, Song, Feedback, Preference, Job, Invite, Listener)
+
+
+@pytest.fixture
+def written(db: Database) -> object:
+    """A function: how many rows each table has that a request may write."""
+
+    def count() -> dict[str, int]:
+        with db.read() as session:
+            return {t.__tablename__: session.scalar(select(func.count()).select_from(t)) or 0 for t in WRITTEN}
+
+    return count

@@ -1,0 +1,147 @@
+"""Set up, sign in and out, join by invite."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select, update
+from starlette.testclient import TestClient
+
+from app.db import Database
+from app.services import accounts
+from app.tables import BrowserSession, Invite, Listener
+
+GOOD = "a good long password"
+
+
+def set_up(client: TestClient, name: str = "Ana") -> None:
+    """The first visit."""
+    answer = client.post("/setup", data={"name": name, "password": GOOD, "time_zone": "Europe/Berlin"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/welcome")
+
+
+def test_the_first_visit_makes_the_administrator_and_is_over_then(stranger: TestClient, db: Database) -> None:
+    assert stranger.get("/").headers["location"] == "/setup"
+    assert stranger.get("/login").headers["location"] == "/setup"
+    assert "first one here" in stranger.get("/setup").text
+    set_up(stranger)
+    assert "Ana" in stranger.get("/welcome").text
+    with db.read() as session:
+        who = accounts.by_name(session, "ana")
+        assert who.is_admin and who.time_zone == "Europe/Berlin"
+    assert stranger.get("/setup").headers["location"] == "/login"
+    refused = stranger.post("/setup", data={"name": "Ben", "password": GOOD})
+    assert refused.status_code == 409
+    with db.read() as session:
+        assert [w.name for w in accounts.everyone(session)] == ["Ana"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"name": "Ana"}, {"name": "Ana", "password": "short"}, {"password": GOOD}])
+def test_a_first_visit_with_something_missing_is_asked_again(
+    stranger: TestClient, db: Database, fields: dict[str, str]
+) -> None:
+    answer = stranger.post("/setup", data=fields)
+    assert answer.status_code == 422 and 'role="alert"' in answer.text
+    with db.read() as session:
+        assert accounts.everyone(session) == []
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", " UTC ", "", "../../etc/passwd", "utc", "Europe"])
+def test_a_strange_zone_never_breaks_the_pages(stranger: TestClient, zone: str) -> None:
+    stranger.post("/setup", data={"name": "Ana", "password": GOOD, "time_zone": zone})
+    assert stranger.post("/listens", data={"artist": "Queen", "title": "39"}).status_code == 303
+    for path in ("/", "/listens", "/friends", "/taste"):
+        assert stranger.get(path).status_code == 200
+
+
+def test_signing_in_gives_a_new_session_and_signing_out_ends_it(stranger: TestClient, db: Database) -> None:
+    set_up(stranger)
+    first = stranger.cookies["earshot"]
+    again = stranger.post("/login", data={"name": "ANA", "password": GOOD, "next": "/taste"})
+    assert (again.status_code, again.headers["location"]) == (303, "/taste")
+    second = stranger.cookies["earshot"]
+    assert first != second
+    with db.read() as session:
+        assert accounts.whose_session(session, first) is None, "the session before is over"
+    cookie = again.headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=lax" in cookie and "path=/" in cookie
+    assert stranger.post("/logout").headers["location"] == "/login"
+    with db.read() as session:
+        assert accounts.whose_session(session, second) is None
+    stranger.cookies.set("earshot", second)
+    assert stranger.get("/taste").headers["location"] == "/login?next=%2Ftaste"
+
+
+def test_a_wrong_name_and_a_wrong_password_look_alike(stranger: TestClient) -> None:
+    set_up(stranger)
+    stranger.cookies.clear()
+    pages = []
+    for name, password in [("Ana", "wrong password"), ("Eve", GOOD)]:
+        answer = stranger.post("/login", data={"name": name, "password": password})
+        assert answer.status_code == 401 and "earshot" not in stranger.cookies
+        pages.append(answer.text.replace(name, "X"))
+    assert pages[0] == pages[1]
+
+
+def test_a_session_fixed_by_somebody_else_is_not_taken_over(stranger: TestClient) -> None:
+    stranger.cookies.set("earshot", "chosen-by-an-attacker")
+    set_up(stranger)
+    assert "chosen-by-an-attacker" not in [c.value for c in stranger.cookies.jar if c.domain != ""][-1:]
+
+
+def test_an_ended_session_is_signed_out(me: TestClient, db: Database) -> None:
+    assert me.get("/listens").status_code == 200
+    with db.write() as session:
+        session.execute(update(BrowserSession).values(expires_at=1))
+    assert me.get("/listens").headers["location"] == "/login?next=%2Flistens"
+
+
+def test_a_friend_joins_by_a_link_that_works_once(
+    me: TestClient, app: FastAPI, stranger: TestClient, db: Database
+) -> None:
+    made = me.post("/friends/invite")
+    found = re.search(r'value="(http://testserver(/join/[\w-]+))"', made.text)
+    assert found
+    path = found[2]
+    with db.read() as session:
+        (link,) = session.scalars(select(Invite)).all()
+        assert path.split("/")[-1] not in link.token_hash
+    assert "Ana invites you" in stranger.get(path).text
+    taken = stranger.post(path, data={"name": "ana", "password": GOOD})
+    assert taken.status_code == 409 and "taken" in taken.text
+    joined = stranger.post(path, data={"name": "Ben", "password": GOOD})
+    assert (joined.status_code, joined.headers["location"]) == (303, "/welcome")
+    assert "Ben" in stranger.get("/friends").text
+    assert (
+        stranger.get(path).status_code == stranger.post(path, data={"name": "C", "password": GOOD}).status_code == 404
+    )
+    with db.read() as session:
+        assert not accounts.by_name(session, "Ben").is_admin
+
+
+def test_somebody_added_from_the_shell_sets_a_password_and_keeps_the_name(
+    stranger: TestClient, db: Database, ana: Listener
+) -> None:
+    with db.write() as session:
+        token = accounts.invite(session, None, 1, for_listener=ana.id)
+    assert "Welcome, Ana" in stranger.get(f"/join/{token}").text
+    assert stranger.post(f"/join/{token}", data={"name": "Eve", "password": GOOD}).status_code == 303
+    with db.read() as session:
+        assert [w.name for w in accounts.everyone(session)] == ["Ana"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil.example", "javascript:alert(1)",
+     "/\t/evil.example", "http:evil.example", "", "evil", " //evil.example", "/\n/evil.example", "x" * 10_000],
+)  # fmt: skip
+def test_nobody_is_sent_to_another_host(stranger: TestClient, target: str) -> None:
+    set_up(stranger)
+    answer = stranger.post("/login", data={"name": "Ana", "password": GOOD, "next": target})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    song = stranger.post("/listens", data={"artist": "Queen", "title": "39", "back": target})
+    assert song.headers["location"] == "/"
+    stranger.cookies.clear()
+    assert "evil" not in stranger.get("/login", params={"next": target}).text

@@ -1,0 +1,235 @@
+"""Pages for those who are signed in, their own things only, and live progress."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import select
+from starlette.testclient import TestClient
+
+from app.db import Database
+from app.services import accounts, listens, retraining
+from app.tables import AdapterVersion, Job, Listen, Listener, Song
+
+HTML = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+PAGES = ["/", "/welcome", "/listens", "/listens?p=2", "/listens/new", "/listens/new?q=queen", "/recommend",
+         "/recommend?mode=familiar", "/recommend?wish=rain", "/recommend?part=1", "/taste", "/friends"]  # fmt: skip
+
+
+def test_every_page_shows_with_and_without_listens(
+    me: TestClient, db: Database, admin: Listener, songs: list[int]
+) -> None:
+    for path in PAGES:
+        answer = me.get(path)
+        assert answer.status_code == 200 and answer.headers["content-type"] == "text/html; charset=utf-8", path
+    with db.write() as session:
+        for song in songs[:60]:
+            listens.log(session, admin.id, song_id=song, at=1_700_000_000 + song)
+    for path in PAGES:
+        assert me.get(path).status_code == 200, path
+
+
+def version(listener: Listener, number: int = 1) -> AdapterVersion:
+    """A version as a finished run leaves it in the database."""
+    held = {"ranks": [1], "gain": 0.5, "found": 1, "ndcg_10": 0.5, "of": 1, "within": 100}
+    return AdapterVersion(
+        id=f"{number:016x}", listener_id=listener.id, number=number, promoted=True, why="It finds more.",
+        base_fingerprint="f" * 64, before=held, after=held, difference=0.1, low=0.0, high=0.2, learnt_from=10,
+        trainable_parameters=24_576, base_parameters=22_000_000, size=100_000, seconds=2.5,
+    )  # fmt: skip
+
+
+def test_the_taste_page_shows_the_proof_and_the_way_back(me: TestClient, db: Database, admin: Listener) -> None:
+    with db.write() as session:
+        session.add_all([version(admin, 1), version(admin, 2)])
+        session.add(Job(listener_id=admin.id, state="promoted", version=f"{2:016x}"))
+        session.get_one(Listener, admin.id).live_version = f"{2:016x}"
+    text = me.get("/taste").text
+    for words in ("Promoted", "It finds more.", "24,576", "22,000,000", "Use version 1", "Use the base"):
+        assert words in text
+    assert me.post("/taste/live", data={"version": f"{1:016x}"}).status_code == 303
+    with db.read() as session:
+        assert session.get_one(Listener, admin.id).live_version == f"{1:016x}"
+    assert me.post("/taste/live", data={"version": ""}).status_code == 303
+    with db.read() as session:
+        assert session.get_one(Listener, admin.id).live_version is None
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "failed", "cancelled", "kept"])
+def test_the_taste_page_shows_a_job_in_any_state(me: TestClient, db: Database, admin: Listener, state: str) -> None:
+    with db.write() as session:
+        session.add(
+            Job(listener_id=admin.id, state=state, error=HTML, phase="training", step=3, of=20, loss=0.5, eta=4.0)
+        )
+    answer = me.get("/taste")
+    assert answer.status_code == 200 and HTML not in answer.text
+
+
+def test_a_song_is_logged_by_id_and_by_name_and_can_be_searched(me: TestClient, db: Database, songs: list[int]) -> None:
+    json_too = {"accept": "application/json"}
+    one = me.post("/listens", data={"song_id": str(songs[0])}, headers=json_too)
+    assert (one.status_code, one.json()["song"], one.json()["new_song"]) == (201, songs[0], False)
+    two = me.post("/listens", data={"artist": "Zebra Zone", "title": "Stripes"}, headers=json_too)
+    assert (two.status_code, two.json()["new_song"]) == (201, True)
+    (found,) = me.get("/api/songs", params={"q": "zebra"}).json()["songs"]
+    assert (found["artist"], found["title"], found["id"]) == ("Zebra Zone", "Stripes", two.json()["song"])
+    assert "Stripes" in me.get("/listens").text
+
+
+def test_a_new_song_is_encoded_at_once(me: TestClient, app: FastAPI) -> None:
+    engine = app.state.earshot.engine.get()
+    before = engine.encoded()
+    me.post("/listens", data={"artist": "Zebra Zone", "title": "Stripes"})
+    assert engine.encoded() == before + 1
+
+
+def test_the_same_song_twice_in_one_second_is_a_conflict_and_not_a_bug(me: TestClient, songs: list[int]) -> None:
+    fields = {"song_id": str(songs[0]), "when": "2024-01-01T10:00:00"}
+    assert me.post("/listens", data=fields).status_code == 303
+    assert me.post("/listens", data=fields).status_code == 409
+
+
+def test_a_listen_is_edited_and_deleted(me: TestClient, db: Database, songs: list[int]) -> None:
+    number = me.post("/listens", data={"song_id": str(songs[0])}, headers={"accept": "application/json"}).json()[
+        "listen"
+    ]
+    assert me.get(f"/listens/{number}/edit").status_code == 200
+    edited = me.post(f"/listens/{number}/edit", data={"when": "2024-01-01T10:00:00", "ended": "skipped"})
+    assert edited.status_code == 303
+    assert "1 Jan 2024, 10:00" in me.get("/listens").text and "skipped" in me.get("/listens").text
+    assert me.post(f"/listens/{number}/edit", data={"when": ""}).status_code == 303
+    assert "undated" in me.get("/listens").text
+    assert me.post(f"/listens/{number}/delete").status_code == 303
+    assert me.get(f"/listens/{number}/edit").status_code == 404
+
+
+def test_feedback_changes_the_list(me: TestClient, songs: list[int]) -> None:
+    for song in songs[:12]:
+        me.post("/listens", data={"song_id": str(song)})
+    found = me.get("/recommend?part=1").text
+    first = int(found.split("/songs/")[1].split("/")[0])
+    assert me.post(f"/songs/{first}/feedback", data={"verdict": "dislike"}).status_code == 303
+    assert f"/songs/{first}/" not in me.get("/recommend?part=1").text
+
+
+def test_picks_make_a_first_list(me: TestClient) -> None:
+    sent = me.post("/welcome", data={"genre": ["trap", "rock"], "artists": "Drake\r\nQueen\r\n\r\n"})
+    assert (sent.status_code, sent.headers["location"]) == (303, "/recommend")
+    text = me.get("/recommend").text
+    assert "your pick" in text or "your liking" in text
+    assert "Drake\nQueen" in me.get("/welcome").text
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\u2028", "\x0b", "\x85"])
+def test_too_many_picks_are_refused_however_the_lines_end(
+    me: TestClient, written: Callable[[], dict[str, int]], end: str
+) -> None:
+    before = written()
+    answer = me.post("/welcome", data={"artists": end.join(f"Artist {n}" for n in range(500))})
+    assert answer.status_code == 422
+    assert written() == before
+
+
+def test_too_few_songs_is_said_and_enough_make_one_job(me: TestClient, db: Database, songs: list[int]) -> None:
+    refused = me.post("/taste/retrain")
+    assert refused.status_code == 409 and "12 are missing" in refused.text
+    for song in songs[:12]:
+        me.post("/listens", data={"song_id": str(song)})
+    for _ in range(2):
+        assert me.post("/taste/retrain").status_code == 303
+    with db.read() as session:
+        assert len(session.scalars(select(Job)).all()) == 1
+    assert "Cancel" in me.get("/taste").text
+    assert me.post("/taste/cancel").status_code == 303
+    assert me.post("/taste/cancel").status_code == 404
+
+
+def test_html_in_names_and_titles_is_only_text(me: TestClient, db: Database, admin: Listener) -> None:
+    with db.write() as session:
+        accounts.add_listener(session, HTML[:60], None)
+        listens.set_preferences(session, admin.id, [], [HTML])
+    me.post("/listens", data={"artist": HTML, "title": HTML})
+    for path in (*PAGES, "/listens/new?q=" + HTML, "/recommend?wish=" + HTML):
+        text = me.get(path).text
+        assert "<script>alert" not in text and "<img src=x" not in text, path
+    assert "&lt;script&gt;" in me.get("/listens").text
+
+
+def test_other_peoples_things_are_not_there(
+    me: TestClient, friend: TestClient, db: Database, admin: Listener, songs: list[int]
+) -> None:
+    number = me.post("/listens", data={"song_id": str(songs[0])}, headers={"accept": "application/json"}).json()[
+        "listen"
+    ]
+    with db.write() as session:
+        session.add(version(admin))
+        session.add(Job(listener_id=admin.id, state="running"))
+        title = session.get_one(Song, songs[0]).title
+    assert friend.get(f"/listens/{number}/edit").status_code == 404
+    assert friend.post(f"/listens/{number}/edit", data={"ended": "skipped"}).status_code == 404
+    assert friend.post(f"/listens/{number}/delete").status_code == 404
+    assert friend.post("/taste/live", data={"version": f"{1:016x}"}).status_code == 404
+    assert friend.post("/taste/cancel").status_code == 404
+    assert friend.get("/taste/events").status_code == 404 or '"running"' not in friend.get("/taste/events").text
+    assert title not in friend.get("/").text + friend.get("/listens").text
+    with db.read() as session:
+        (kept,) = session.scalars(select(Listen)).all()
+        assert kept.ended == "played"
+
+
+# -- live progress ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The app on a real port, because progress is a stream that a test client would wait out."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+    sockets = [server.config.bind_socket()]
+    thread = threading.Thread(target=server.run, args=(sockets,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_progress_is_sent_as_it_happens_until_the_job_has_ended(
+    app: FastAPI, me: TestClient, db: Database, admin: Listener
+) -> None:
+    with db.write() as session:
+        job = Job(listener_id=admin.id)
+        session.add(job)
+    states = []
+    with (
+        served(app) as url,
+        httpx.stream("GET", f"{url}/taste/events", cookies={"earshot": me.cookies["earshot"]}, timeout=30) as answer,
+    ):
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if not line.startswith("data:"):
+                continue
+            states.append(json.loads(line.removeprefix("data:")))
+            with db.write() as session:
+                if states[-1]["state"] == "queued":
+                    assert retraining.lease(session, "elsewhere:1")
+                elif states[-1]["state"] == "running":
+                    retraining.stop(session, job.id, "elsewhere:1", "failed", "no more")
+    assert [s["state"] for s in states] == ["queued", "running", "failed"]
+    assert [s["active"] for s in states] == [True, True, False]
+    assert states[-1]["error"] == "no more"
+
+
+def test_the_progress_of_a_job_that_has_ended_is_sent_once(me: TestClient, db: Database, admin: Listener) -> None:
+    with db.write() as session:
+        session.add(Job(listener_id=admin.id, state="kept", losses=[0.5, 0.4]))
+    lines = [line for line in me.get("/taste/events").text.splitlines() if line.startswith("data:")]
+    (only,) = [json.loads(line.removeprefix("data:")) for line in lines]
+    assert (only["state"], only["active"], only["losses"]) == ("kept", False, [0.5, 0.4])
