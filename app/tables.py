@@ -43,9 +43,13 @@ def _listener(*, primary_key: bool = False) -> Mapped[str]:
 
 
 class Listener(Table):
-    """A person. ``live_version`` is the adapter version that answers for them; none means the base."""
+    """A person. ``live_version`` is the adapter version that answers for them; none means the base.
+
+    ``sharing`` says who else may see what they played: nobody ("off") or everyone on this server ("circle").
+    """
 
     __tablename__ = "listeners"
+    __table_args__ = (CheckConstraint("sharing IN ('off', 'circle')", name="sharing"),)
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     name: Mapped[str]
     name_key: Mapped[str] = mapped_column(unique=True)
@@ -53,6 +57,7 @@ class Listener(Table):
     is_admin: Mapped[bool] = mapped_column(default=False)
     time_zone: Mapped[str] = mapped_column(default="UTC")
     live_version: Mapped[str | None] = mapped_column(String(16))
+    sharing: Mapped[str] = mapped_column(default="off", server_default="off")
     created_at: Mapped[int] = mapped_column(default=now)
 
 
@@ -95,10 +100,18 @@ class Artist(Table):
 
 
 class Song(Table):
-    """One song, as given; ``artist_key`` and ``title_key`` are folded for matching, ``search_text`` for searching."""
+    """One song, as given; ``artist_key`` and ``title_key`` are folded for matching, ``search_text`` for searching.
+
+    ``genres_from`` says whose word the genres are: given with the song, inferred from its vector, or a listener's.
+    """
 
     __tablename__ = "songs"
-    __table_args__ = (Index("uq_songs_artist_key_title_key", "artist_key", "title_key", unique=True),)
+    __table_args__ = (
+        Index("uq_songs_artist_key_title_key", "artist_key", "title_key", unique=True),
+        Index("ix_songs_title_key", "title_key"),
+        Index("ix_songs_year", "year"),
+        CheckConstraint("genres_from IN ('given', 'inferred', 'listener')", name="genres_from"),
+    )
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     artist: Mapped[str]
     title: Mapped[str]
@@ -107,10 +120,19 @@ class Song(Table):
     search_text: Mapped[str]
     year: Mapped[int | None]
     genres: Mapped[list[str]] = mapped_column(default=list)
+    genres_from: Mapped[str] = mapped_column(default="given", server_default="given")
     moods: Mapped[list[str]] = mapped_column(default=list)
     country: Mapped[str | None] = mapped_column(String(2))
     source: Mapped[str] = mapped_column(default="log")
     created_at: Mapped[int] = mapped_column(default=now)
+
+
+class SongGenre(Table):
+    """One genre of one song: what browsing by genre looks up. Triggers keep it in step with ``songs.genres``."""
+
+    __tablename__ = "song_genres"
+    genre: Mapped[str] = mapped_column(primary_key=True)
+    song_id: Mapped[int] = mapped_column(ForeignKey("songs.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
 class Listen(Table):

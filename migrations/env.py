@@ -17,7 +17,9 @@ with database.engine.connect().execution_options(immediate=True) as connection:
         target_metadata=Table.metadata,
         render_as_batch=True,
         transaction_per_migration=False,
-        include_object=lambda _o, name, kind, *_: not (kind == "table" and str(name).startswith("song_search")),
+        include_object=lambda _o, name, kind, *_: not (
+            kind in ("table", "index") and str(name).startswith("song_search")
+        ),
     )
     with context.begin_transaction():
         context.run_migrations()

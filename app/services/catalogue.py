@@ -55,7 +55,7 @@ def new_song(
     """A song row from text that was already cleaned."""
     return Song(
         artist=artist, title=title, artist_key=artist_key(artist), title_key=title_key(title),
-        search_text=plain(f"{artist} {title}"), year=year, genres=list(genres), moods=list(moods), country=country,
+        search_text=f" {plain(f'{artist} {title}')} ", year=year, genres=list(genres), moods=list(moods), country=country,
         source=source,
     )  # fmt: skip
 
@@ -79,7 +79,8 @@ def find_or_add(db: Session, artist: str, title: str, *, source: str) -> tuple[S
 def load_starter(db: Session, artists: Sequence[StarterArtist] | None = None) -> tuple[int, int]:
     """Bring the starter catalogue into the database; returns songs added and songs whose facts changed.
 
-    Songs that listeners added under the same name get the catalogue's facts. Running it again changes nothing.
+    Songs that listeners added under the same name get the catalogue's facts, but keep genres that a listener wrote.
+    Running it again changes nothing.
     """
     artists = read() if artists is None else artists
     there = {(row.artist_key, row.title_key): row for row in db.scalars(select(Song))}
@@ -105,9 +106,10 @@ def load_starter(db: Session, artists: Sequence[StarterArtist] | None = None) ->
                 db.add(row)
                 added += 1
                 continue
-            facts_now = (entry.year, list(entry.genres), list(entry.moods), block.country)
-            if (row.year, row.genres, row.moods, row.country) != facts_now:
-                row.year, row.genres, row.moods, row.country = facts_now
+            genres, whose = (row.genres, "listener") if row.genres_from == "listener" else (list(entry.genres), "given")
+            facts_now = (entry.year, genres, whose, list(entry.moods), block.country)
+            if (row.year, row.genres, row.genres_from, row.moods, row.country) != facts_now:
+                row.year, row.genres, row.genres_from, row.moods, row.country = facts_now
                 changed += 1
     return added, changed
 
