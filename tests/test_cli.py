@@ -200,7 +200,7 @@ def test_the_command_itself_runs_and_keeps_all_state_under_its_home(tmp_path: Pa
     assert json.loads(done.stdout)["name"] == "Jürgen"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
     broken = subprocess.run(
-        [sys.executable, "-m", "app", "recommend", b"\xff\xfe"], cwd=PROJECT, env=env, capture_output=True
+        [sys.executable, "-m", "app", "user", "add", b"\xff\xfe"], cwd=PROJECT, env=env, capture_output=True
     )
     assert broken.returncode == 1 and b"Traceback" not in broken.stderr
 
