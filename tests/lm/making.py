@@ -161,7 +161,7 @@ def random_units(count: int, dimension: int, seed: int, centre: float = 0.5) -> 
 def snapshot_of(vectors: Floats, first_id: int = 1) -> Snapshot:
     """A catalogue of these rows, with ids from ``first_id`` on."""
     ids = np.arange(first_id, first_id + len(vectors), dtype=np.int64)
-    return Snapshot(ids, vectors, vectors.mean(axis=0), {int(song): row for row, song in enumerate(ids)})
+    return snapshot_of(ids, vectors)
 
 
 def flip_byte(path: Path, at: int) -> None:
