@@ -109,6 +109,14 @@ def test_the_same_ranks_are_kept_out() -> None:
     assert "just as before" in verdict.why
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_same_ranks_in_another_order_are_kept_out(seed: int) -> None:
+    ranks = np.random.default_rng(seed).integers(1, 400, size=9).tolist()
+    verdict = gate(held_out(*ranks), held_out(*np.random.default_rng(seed + 1).permutation(ranks).tolist()))
+    assert not verdict.promoted
+    assert verdict.difference == 0
+
+
 def test_the_interval_holds_the_difference_and_is_the_same_each_time() -> None:
     before, after = held_out(*range(20, 60)), held_out(*range(10, 50))
     verdict = gate(before, after, seed=1)

@@ -1,0 +1,352 @@
+"""The whole engine on the real base: train, gate, write, read, answer, fall back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from app.db import Database
+from app.errors import BadInput, Cancelled
+from app.lm import evaluation, ranking
+from app.lm.asking import Ask, Own
+from app.lm.base import Base, load
+from app.lm.engine import HELD_OUT_SHARE, Engine, EngineSettings, Outcome
+from app.lm.locate import locate
+from app.lm.song_text import song_text
+from app.lm.trainer import Progress, TrainingSettings
+from app.services import catalogue
+from app.settings import PROJECT, Settings
+
+from .making import flip_byte, peft_tensors, write_adapter
+
+BASE_TOML = PROJECT / "models" / "base.toml"
+ANA, BEN, CARA = "a" * 16, "b" * 16, "c" * 16
+V1, V2, V3 = "1" * 16, "2" * 16, "3" * 16
+BRIEF = TrainingSettings(rank=8, distil_steps=4, songs_a_step=12)
+
+
+def engine_in(home: Path, base: Base) -> Engine:
+    settings = Settings(home=home)
+    return Engine(base, EngineSettings(BASE_TOML, settings.vectors, settings.adapters, slots=4, rank=8))
+
+
+@pytest.fixture(scope="module")
+def home(seed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that the tests of this file share; every test writes versions of its own."""
+    return Path(shutil.copytree(seed_home, tmp_path_factory.mktemp("engine") / "home"))
+
+
+@pytest.fixture(scope="module")
+def shared(home: Path, base: Base) -> Engine:
+    """The engine of that home."""
+    return engine_in(home, base)
+
+
+@pytest.fixture(scope="module")
+def library(home: Path) -> list[tuple[int, str]]:
+    """Every song of the small catalogue: id and text."""
+    db = Database(Settings(home=home).url)
+    with db.read() as session:
+        texts = catalogue.texts(session, song_text)
+    db.close()
+    return texts
+
+
+@pytest.fixture(scope="module")
+def artists(library: list[tuple[int, str]]) -> dict[int, str]:
+    """Artist by song id, read off the text."""
+    return {song: text.split(" by ")[-1].split(". ")[0] for song, text in library}
+
+
+def fans_of(library: list[tuple[int, str]], genre: str, count: int = 20) -> list[Own]:
+    found = [Own(song, text, 1.0 + song % 2) for song, text in library if f" {genre}" in text]
+    return found[:count]
+
+
+@pytest.fixture(scope="module")
+def anas(library: list[tuple[int, str]]) -> list[Own]:
+    """Rock."""
+    return fans_of(library, "rock")
+
+
+@pytest.fixture(scope="module")
+def bens(library: list[tuple[int, str]]) -> list[Own]:
+    """Hip hop."""
+    return fans_of(library, "hip hop")
+
+
+@pytest.fixture(scope="module")
+def trained(shared: Engine, anas: list[Own]) -> Outcome:
+    """Ana's first version, with the default settings."""
+    return shared.train(ANA, V1, anas, seed=1)
+
+
+def listed(
+    engine: Engine,
+    version: str | None,
+    own: Sequence[Own],
+    artists: Mapping[int, str],
+    listener: str = ANA,
+    **ask: object,
+) -> tuple[list[ranking.Ranked], str | None]:
+    question = Ask(without={song.id for song in own}, **ask)  # type: ignore[arg-type]
+    return engine.recommend(listener, version, own, question, lambda ids: {i: artists[i] for i in ids})
+
+
+# -- without training ---------------------------------------------------------------------------
+
+
+def test_a_fresh_adapter_recommends_what_the_base_does(
+    shared: Engine, anas: list[Own], artists: dict[int, str]
+) -> None:
+    tensors = peft_tensors(shared.bank.shapes, 8, seed=1)
+    fresh = {name: torch.zeros_like(t) if "lora_B" in name else t for name, t in tensors.items()}
+    write_adapter(shared.store, CARA, V1, fresh, fingerprint=shared.fingerprint, rank=8)
+    with_adapter, version = listed(shared, V1, anas, artists, CARA)
+    by_base, none = listed(shared, None, anas, artists, CARA)
+    assert (version, none) == (V1, None)
+    assert [r.song for r in with_adapter] == [r.song for r in by_base]
+    np.testing.assert_allclose([r.score for r in with_adapter], [r.score for r in by_base], atol=1e-5)
+
+
+def test_a_list_keeps_to_what_was_asked(shared: Engine, anas: list[Own], artists: dict[int, str]) -> None:
+    found, _ = listed(shared, None, anas, artists, count=15, per_artist=1)
+    assert len(found) == len({artists[r.song] for r in found}) == 15
+    known = {song.id for song in anas}
+    assert not known & {r.song for r in found}
+    assert {song for r in found for song, _ in r.speaks} <= known
+    only = [song.id for song in anas[:5]]
+    familiar, _ = shared.recommend(ANA, None, anas, Ask(only=only, per_artist=9), lambda ids: artists)
+    assert sorted(r.song for r in familiar) == sorted(only)
+
+
+def test_a_wish_alone_is_enough_and_moves_a_list(shared: Engine, anas: list[Own], artists: dict[int, str]) -> None:
+    jazz, _ = listed(shared, None, [], artists, wish="slow jazz late at night")
+    assert jazz and all(r.speaks == () for r in jazz)
+    plain, _ = listed(shared, None, anas, artists)
+    wished, _ = listed(shared, None, anas, artists, wish="slow jazz late at night", wish_share=0.9)
+    assert [r.song for r in wished] != [r.song for r in plain]
+    assert {r.song for r in wished} & {r.song for r in jazz}
+
+
+def test_no_history_and_no_wish_give_no_list(shared: Engine, artists: dict[int, str]) -> None:
+    assert listed(shared, None, [], artists) == ([], None)
+
+
+def test_a_song_whose_text_has_changed_is_read_anew_by_the_adapter(shared: Engine, anas: list[Own]) -> None:
+    write_adapter(
+        shared.store, CARA, V2, peft_tensors(shared.bank.shapes, 8, 2), fingerprint=shared.fingerprint, rank=8
+    )
+    adapter = shared.adapter(CARA, V2)
+    before = shared.own_vectors(adapter, anas[:2])
+    changed = [replace(anas[0], text="Something else entirely"), anas[1]]
+    after = shared.own_vectors(adapter, changed)
+    assert np.abs(after[0] - before[0]).max() > 1e-3
+    np.testing.assert_array_equal(after[1], before[1])
+    np.testing.assert_allclose(shared.own_vectors(adapter, anas[:2]), before, atol=1e-5)
+
+
+def test_nothing_to_learn_from_is_said_and_leaves_nothing(shared: Engine, anas: list[Own]) -> None:
+    for own in ([], anas[:1], [replace(song, weight=-1.0) for song in anas]):
+        with pytest.raises(BadInput, match="no song to learn from"):
+            shared.train(CARA, V3, own, seed=1, settings=BRIEF)
+    assert V3 not in shared.store.versions(CARA)
+
+
+# -- with training ------------------------------------------------------------------------------
+
+
+@pytest.mark.training
+def test_the_loss_falls_and_the_version_is_on_disk_with_the_gates_verdict(
+    shared: Engine, trained: Outcome, anas: list[Own]
+) -> None:
+    assert trained.losses[-1] < trained.losses[0] / 2
+    assert trained.verdict == evaluation.gate(trained.before, trained.after, seed=1)
+    hidden = round(HELD_OUT_SHARE * len(anas))
+    assert len(trained.before.ranks) == len(trained.after.ranks) == hidden
+    assert trained.learnt_from == len(anas) - hidden
+    card = shared.store.card(ANA, V1)
+    assert card["songs"] == {"learnt_from": len(anas) - hidden, "held_out": hidden, "disliked": 0}
+    assert card["base_fingerprint"] == shared.fingerprint
+    assert (card["listener"], card["version"], card["settings"]["seed"]) == (ANA, V1, 1)
+    assert card["before"] == trained.before.as_dict()
+    assert card["after"] == trained.after.as_dict()
+    assert card["promoted"] == trained.verdict.promoted
+    assert trained.size == shared.store.folder(ANA, V1).size
+
+
+@pytest.mark.training
+def test_before_and_after_are_what_the_served_tower_gives(shared: Engine, trained: Outcome, anas: list[Own]) -> None:
+    learn, hide = evaluation.split([song.id for song in anas], HELD_OUT_SHARE, 1)
+    songs = [song for song in anas if song.id in learn]
+    snapshot = shared.vectors.snapshot()
+    for version, stated in ((None, trained.before), (V1, trained.after)):
+        taste, answered = shared.taste(ANA, version, songs)
+        assert answered == version
+        values = ranking.scores(taste.vector, snapshot)
+        assert evaluation.measure(values, snapshot.rows(hide), snapshot.rows(learn)) == stated
+
+
+@pytest.mark.training
+def test_only_lora_tensors_are_saved_and_they_are_small(shared: Engine, trained: Outcome) -> None:
+    folder = shared.store.folder(ANA, V1)
+    tensors = load_file(folder.weights)
+    assert set(tensors) == {
+        f"base_model.model.{name}.lora_{half}.weight" for name in shared.base.targets for half in "AB"
+    }
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    assert numbers == trained.facts.trainable_parameters
+    assert 4 * numbers < folder.weights.stat().st_size < 4 * numbers + 4096
+    assert sorted(file.name for file in folder.path.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "card.json",
+    ]
+    config = json.loads(folder.config.read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@pytest.mark.training
+def test_stock_peft_loads_what_is_saved_and_ranks_the_same(shared: Engine, trained: Outcome, anas: list[Own]) -> None:
+    plain = AutoModel.from_pretrained(shared.base.files.folder, dtype=torch.float32)
+    stock = PeftModel.from_pretrained(plain, shared.store.folder(ANA, V1).path).eval()
+    ids, mask = shared.base.tokenize([song.text for song in anas])
+    with torch.inference_mode():
+        theirs = shared.base.pool(stock(input_ids=ids, attention_mask=mask).last_hidden_state, mask).numpy()
+    ours = shared.own_vectors(shared.adapter(ANA, V1), anas)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert np.abs(ours - shared.own_vectors(None, anas)).max() > 1e-3
+
+    snapshot = shared.vectors.snapshot()
+    weights = np.array([song.weight for song in anas], np.float32)
+    lists = []
+    for vectors in (ours, theirs):
+        taste = ranking.taste_of([song.id for song in anas], vectors, weights, snapshot.mean)
+        lists.append(ranking.scores(taste.vector, snapshot))
+    np.testing.assert_allclose(lists[0], lists[1], atol=1e-5)
+    assert ranking.top(lists[0], None, 20).tolist() == ranking.top(lists[1], None, 20).tolist()
+
+
+@pytest.mark.training
+def test_training_leaves_the_base_bit_identical_and_forgets_whom_it_trained_before(
+    base: Base, home: Path, shared: Engine, trained: Outcome, anas: list[Own], bens: list[Own]
+) -> None:
+    digest, vectors = base.weights_digest(), base.encode([song.text for song in bens])
+    shared.train(ANA, V2, anas, seed=4, settings=BRIEF)
+    shared.train(BEN, V2, bens, seed=4, settings=BRIEF)
+    assert base.weights_digest() == digest
+    assert torch.equal(base.encode([song.text for song in bens]), vectors)
+
+    untouched = load(locate(BASE_TOML))
+    assert untouched.weights_digest() == digest
+    engine_in(home, untouched).train(BEN, V3, bens, seed=4, settings=BRIEF)
+    after_ana, alone = (shared.store.folder(BEN, version).weights.read_bytes() for version in (V2, V3))
+    assert after_ana == alone
+
+
+@pytest.mark.training
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(shared: Engine, bens: list[Own]) -> None:
+    versions = {"4" * 16: 7, "5" * 16: 7, "6" * 16: 8}
+    for version, seed in versions.items():
+        shared.train(BEN, version, bens, seed=seed, settings=BRIEF)
+    one, again, other = (shared.store.folder(BEN, version).weights.read_bytes() for version in versions)
+    assert one == again
+    assert one != other
+
+
+@pytest.mark.training
+def test_retraining_one_listener_changes_nobody_elses_answer(
+    shared: Engine, home: Path, base: Base, anas: list[Own], bens: list[Own], artists: dict[int, str]
+) -> None:
+    version = "7" * 16
+    shared.train(BEN, version, bens, seed=1, settings=BRIEF)
+    before = [listed(shared, version, bens, artists, BEN), listed(shared, None, anas, artists, CARA)]
+    shared.train(ANA, version, anas, seed=2, settings=BRIEF)
+    listed(shared, version, anas, artists, ANA)
+    assert [listed(shared, version, bens, artists, BEN), listed(shared, None, anas, artists, CARA)] == before
+    anew = engine_in(home, base)
+    listed(anew, version, anas, artists, ANA)
+    assert [listed(anew, version, bens, artists, BEN), listed(anew, None, anas, artists, CARA)] == before
+
+
+@pytest.mark.training
+def test_a_dislike_pushes_the_disliked_songs_down_in_what_is_learnt(
+    shared: Engine, anas: list[Own], library: list[tuple[int, str]]
+) -> None:
+    taste, _ = shared.taste(ANA, None, anas)
+    snapshot = shared.vectors.snapshot()
+    rows = ranking.allowed_rows(snapshot, without={song.id for song in anas})
+    best = snapshot.ids[ranking.top(ranking.scores(taste.vector, snapshot), rows, 6)].tolist()
+    disliked = [Own(song, text, -1.0) for song, text in library if song in best]
+    learnt = {}
+    for version, own in (("8" * 16, anas), ("9" * 16, [*anas, *disliked])):
+        shared.train(ANA, version, own, seed=3, settings=replace(BRIEF, distil_steps=15))
+        after, answered = shared.taste(ANA, version, anas)  # the likes alone: what differs is the adapter
+        assert answered == version
+        learnt[version] = ranking.scores(after.vector, snapshot)[snapshot.rows(best)]
+    assert (learnt["9" * 16] < learnt["8" * 16] - 0.02).all()
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("phase", ["reading", "learning", "evaluating"])
+def test_a_cancelled_retrain_leaves_nothing_on_disk(shared: Engine, anas: list[Own], phase: str) -> None:
+    heard: list[Progress] = []
+    listener = "d" * 16
+    with pytest.raises(Cancelled, match="nothing has changed"):
+        shared.train(
+            listener,
+            V1,
+            anas,
+            seed=1,
+            settings=BRIEF,
+            report=heard.append,
+            cancelled=lambda: bool(heard) and heard[-1].phase == phase,
+        )
+    assert heard[-1].phase == phase
+    assert not list((shared.store.root / listener).glob("*"))
+
+
+@pytest.mark.training
+def test_a_damaged_adapter_is_never_served_and_the_base_answers(
+    shared: Engine, home: Path, base: Base, trained: Outcome, anas: list[Own], artists: dict[int, str]
+) -> None:
+    version = "e" * 16
+    folder = shared.store.folder(ANA, version)
+    shutil.copytree(shared.store.folder(ANA, V1).path, folder.path)
+    whole, answered = listed(engine_in(home, base), version, anas, artists)
+    assert answered == version
+    by_base = listed(shared, None, anas, artists, wish="rain")
+    flip_byte(folder.weights, -2)
+    anew = engine_in(home, base)
+    assert listed(anew, version, anas, artists, wish="rain") == by_base
+    assert listed(anew, version, anas, artists) == listed(shared, None, anas, artists)
+    assert listed(anew, "f" * 16, anas, artists) == listed(shared, None, anas, artists)
+    flip_byte(folder.weights, -2)
+    assert listed(anew, version, anas, artists) == (whole, version)
+
+
+@pytest.mark.training
+def test_a_new_version_answers_at_once_and_a_forgotten_listener_is_gone(
+    shared: Engine, trained: Outcome, anas: list[Own], artists: dict[int, str]
+) -> None:
+    new, version = listed(shared, V1, anas, artists)
+    assert version == V1
+    assert new != listed(shared, None, anas, artists)[0]
+    shared.train(ANA, "0" * 16, anas, seed=9, settings=BRIEF)
+    assert listed(shared, "0" * 16, anas, artists)[1] == "0" * 16
+    assert listed(shared, V1, anas, artists) == (new, V1)  # one click back
+    shared.store.remove(ANA, "0" * 16)
+    shared.forget(ANA)
+    assert not shared.bank.resident(f"{ANA}/{V1}")
+    assert listed(shared, "0" * 16, anas, artists) == listed(shared, None, anas, artists)
+    assert listed(shared, V1, anas, artists) == (new, V1)
