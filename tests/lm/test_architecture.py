@@ -178,3 +178,8 @@ def test_a_base_without_linear_projections_is_refused_by_name(tmp_path: Path) ->
     save_tiny_base(tmp_path, config)
     with pytest.raises(BaseUnsupported, match=r"GPT2Model.*BERT-, RoBERTa-, MPNet- and Llama-like"):
         load_folder(tmp_path)
+
+
+def test_copies_for_slots_and_training_share_every_tensor_with_the_base(any_base: Base) -> None:
+    own = {parameter.data_ptr() for parameter in any_base.network.parameters()}
+    assert {parameter.data_ptr() for parameter in any_base.upper_network().parameters()} <= own
