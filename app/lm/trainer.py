@@ -249,10 +249,11 @@ class Trainer:
 
 
 def _largest(songs: TrainingSongs, most: int) -> TrainingSongs:
-    """The ``most`` weightiest songs, so that time and memory stay bounded."""
+    """The ``most`` weightiest songs, liked ones before others, so that time and memory stay bounded."""
     if len(songs.ids) <= most:
         return songs
-    keep = sorted(sorted(range(len(songs.ids)), key=lambda i: (-songs.weights[i], songs.ids[i]))[:most])
+    order = sorted(range(len(songs.ids)), key=lambda i: (not songs.liked[i], -songs.weights[i], songs.ids[i]))
+    keep = sorted(order[:most])
     return TrainingSongs(
         ids=[songs.ids[i] for i in keep],
         texts=[songs.texts[i] for i in keep],
