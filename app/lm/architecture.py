@@ -17,8 +17,13 @@ from app.errors import BaseUnsupported
 
 Pooling = Literal["mean", "cls", "last"]
 
-# Names of query and value projections, as transformers writes them.
-_TARGETS = {"query", "value", "q", "v", "q_proj", "v_proj", "q_lin", "v_lin"}
+# Query, value and output projections of attention, as transformers names them (BERT, MPNet, DistilBERT, Llama).
+_TARGETS = (
+    ".query", ".value", ".attention.output.dense",
+    ".q", ".v", ".attn.o",
+    ".q_lin", ".v_lin", ".out_lin",
+    ".q_proj", ".v_proj", ".o_proj",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +37,17 @@ class Architecture:
     decoder: bool
 
     def targets(self, network: nn.Module, top_layers: int) -> list[str]:
-        """Full names of the query and value projections in the last ``top_layers`` layers."""
+        """Full names of the query, value and output projections in the last ``top_layers`` layers."""
         first = self.layer_count - min(top_layers, self.layer_count)
         names = [
             f"{self.layers_path}.{index}.{name}"
             for index in range(first, self.layer_count)
             for name, module in network.get_submodule(f"{self.layers_path}.{index}").named_modules()
-            if name.rsplit(".", 1)[-1] in _TARGETS and isinstance(module, nn.Linear)
+            if f".{name}".endswith(_TARGETS) and isinstance(module, nn.Linear)
         ]
         if not names:
             raise BaseUnsupported(
-                f"No query/value projections as linear layers in the last {top_layers} layers of "
+                f"No attention projections as linear layers in the last {top_layers} layers of "
                 f"{type(network).__name__}; Earshot adapts BERT-, RoBERTa-, MPNet- and Llama-like bases."
             )
         return names

@@ -25,4 +25,4 @@ class Ask:
     wish: str = ""
     wish_share: float = 0.5
     per_artist: int = 2
-    spread: float = 0.1
+    spread: float = 0.3

@@ -100,10 +100,10 @@ class Base:
         self.parameters = sum(p.numel() for p in network.parameters())
         settings = {
             "weights": files.weights_sha256,
+            "files": files.settings_sha256(),
             "music": music,
             "pooling": self.architecture.pooling,
             "max_tokens": MAX_TOKENS,
-            "targets": self.targets,
             "text": TEXT_FORMAT,
         }
         self.fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
@@ -218,7 +218,7 @@ def _like(stand_in: nn.Module, layer: nn.Module) -> nn.Module:
     return stand_in
 
 
-def load(files: BaseFiles, *, top_layers: int = 2, music_folder: Path | None = None) -> Base:
+def load(files: BaseFiles, *, top_layers: int = 1, music_folder: Path | None = None) -> Base:
     """Load a base from its files, in float32, without touching the network.
 
     ``music_folder`` holds the music adapter to fold in. Raises BaseMissing or BaseAltered.

@@ -20,11 +20,11 @@ from app.lm.base import Base, load
 from app.lm.evaluation import HeldOut, Verdict
 from app.lm.locate import locate
 from app.lm.lora import LoraFacts, lora_facts
-from app.lm.ranking import Ranked, Taste
+from app.lm.ranking import Ranked, Rule, Taste
 from app.lm.slots import SlotBank
 from app.lm.store import AdapterStore, LoraTensors
 from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, lower_all, settings_dict
-from app.lm.vectors import CatalogueVectors, Floats, Snapshot, text_hash
+from app.lm.vectors import CatalogueVectors, Floats, Snapshot, text_hash, unit
 
 HELD_OUT_SHARE = 0.2
 _CANDIDATES = 200
@@ -41,9 +41,10 @@ class EngineSettings:
     base_override: str = ""
     music: Path | None = None
     slots: int = 64
-    top_layers: int = 2
+    top_layers: int = 1
     rank: int = 8
     threads: int = 0
+    rule: Rule = "interest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +172,14 @@ class Engine:
                 version = None
         vectors = self.own_vectors(adapter, own)
         weights = np.array([song.weight for song in own], dtype=np.float32)
-        return ranking.taste_of([s.id for s in own], vectors, weights, self.vectors.snapshot().mean), version
+        mean = self.vectors.snapshot().mean
+        return ranking.taste_of([s.id for s in own], vectors, weights, mean, self.settings.rule), version
 
-    def wish_vector(self, listener: str, version: str | None, wish: str) -> Floats:
-        """A free text through the listener's own tower, centred: (D,)."""
+    def wish_unit(self, listener: str, version: str | None, wish: str) -> Floats:
+        """A free text through the listener's own tower, as a unit: (D,)."""
         adapter = None if version is None else self.adapter(listener, version)
-        lower = self.base.lower([wish])
-        encoded: Floats = self.bank.encode(lower, [adapter]).numpy()[0]
-        return encoded - self.vectors.snapshot().mean
+        encoded: Floats = self.bank.encode(self.base.lower([wish]), [adapter]).numpy()[0]
+        return unit(encoded - self.vectors.snapshot().mean)
 
     def recommend(
         self,
@@ -193,29 +194,26 @@ class Engine:
         ``artists`` gives an artist key for song ids. With neither history nor wish the list is empty.
         """
         taste, version = self.taste(listener, version, own)
-        query = taste.vector
-        if ask.wish:
-            share = ask.wish_share if query.any() else 1.0
-            query = ranking.blend(query, self.wish_vector(listener, version, ask.wish), share)
-        if not query.any():
+        if taste.empty and not ask.wish:
             return [], version
         snapshot = self.vectors.snapshot()
-        values = ranking.scores(query, snapshot)
+        values = np.zeros(len(snapshot.ids), np.float32) if taste.empty else ranking.scores(taste, snapshot.units)
+        if ask.wish:
+            wished = snapshot.units @ self.wish_unit(listener, version, ask.wish)
+            values = wished if taste.empty else ranking.blend(values, wished, ask.wish_share)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = artists([int(snapshot.ids[r]) for r in best])
-        centred = ranking.unit(snapshot.vectors[best] - snapshot.mean)
         picked = ranking.diversify(
-            best,
-            values,
-            centred,
+            values[best],
+            snapshot.units[best],
             [keys.get(int(snapshot.ids[r]), "") for r in best],
             ask.count,
             per_artist=ask.per_artist,
-            spread=ask.spread,
+            spread=ask.spread * float(values.std()),
         )
         listed = [
-            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(taste, centred[p]))
+            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(taste, snapshot.units[best[p]]))
             for p in picked
         ]
         return listed, version
@@ -238,12 +236,12 @@ class Engine:
         Nothing of it is live afterwards: that is the caller's, with the verdict. Raises Cancelled.
         """
         started = time.monotonic()
-        settings = settings or TrainingSettings(rank=self.settings.rank)
+        settings = settings or TrainingSettings.for_rule(self.settings.rule, self.settings.rank)
         snapshot = self.vectors.snapshot()
         liked = [s for s in own if s.weight > 0 and s.id in snapshot.row_of]
         learn, hide = evaluation.split([s.id for s in liked], HELD_OUT_SHARE, seed)
-        if not learn:
-            raise BadInput("there is no song to learn from")
+        if len(learn) < 2:
+            raise BadInput(f"{len(liked)} encoded songs are too few to learn from and to hide some")
         chosen, hidden = set(learn), set(hide)
         train = [s for s in own if s.id not in hidden]
         run = Trainer(self.base, snapshot, _training_songs(train), settings, seed, report, cancelled)
@@ -289,8 +287,8 @@ class Engine:
 
     def _measure(self, snapshot: Snapshot, songs: Sequence[Own], vectors: Floats, hide: Sequence[int]) -> HeldOut:
         weights = np.array([s.weight for s in songs], dtype=np.float32)
-        taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean)
-        values = ranking.scores(taste.vector, snapshot)
+        taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean, self.settings.rule)
+        values = ranking.scores(taste, snapshot.units)
         return evaluation.measure(values, snapshot.rows(hide), snapshot.rows([s.id for s in songs]))
 
 

@@ -1,12 +1,12 @@
 """Train one listener's LoRA adapter on that listener's songs alone.
 
 PEFT trains, on a network that shares the base's tensors but starts at the first adapted layer, from activations that
-were computed once. Two objectives (docs/decisions.md has the measurements):
+were computed once. The objective follows the ranking rule (docs/decisions.md has the measurements):
 
-distil
-    the mean of the listener's adapted songs is drawn to the direction that a closed-form ridge solve gives;
-leave-one-out
-    each of a sample of songs must be found from the mean of the others, by softmax over catalogue vectors.
+mean
+    distil: the taste vector is drawn to the direction that a closed-form solve gives;
+interest
+    leave one out: each of a few songs must be found from the others, by softmax over catalogue vectors.
 """
 
 from __future__ import annotations
@@ -18,38 +18,39 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from app.errors import Cancelled
 from app.lm.base import Base, Lower
+from app.lm.ranking import SHARP, Rule
 from app.lm.vectors import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """Hyperparameters; the defaults are what docs/decisions.md measured."""
+    """Hyperparameters; the defaults are what docs/decisions.md measured, ``for_rule`` gives those of a rule."""
 
+    rule: Rule = "interest"
     rank: int = 8
     alpha: int = 16
-    learning_rate: float = 2e-3
-    distil_steps: int = 20
-    leave_one_out_steps: int = 0
-    songs_a_step: int = 24
-    negatives: int = 2000
+    learning_rate: float = 2.5e-3
+    steps: int = 12
+    songs_a_step: int = 128
+    found_a_step: int = 12
+    negatives: int = 3000
     temperature: float = 0.05
-    proximal: float = 0.1
-    ridge: float = 3.5
-    spread: float = 1500.0
-    solve_share: float = 0.5
-    dislike: float = 0.5
+    ridge: float = 1.0
+    solve_share: float = 0.7
+    dislike: float = 0.3
     most_songs: int = 500
 
-    @property
-    def steps(self) -> int:
-        """Optimiser steps in all."""
-        return self.distil_steps + self.leave_one_out_steps
+    @classmethod
+    def for_rule(cls, rule: Rule, rank: int = 8) -> TrainingSettings:
+        """The settings that were measured best for a ranking rule."""
+        if rule == "mean":
+            return cls(rule=rule, rank=rank, alpha=2 * rank, learning_rate=1e-2)
+        return cls(rule=rule, rank=rank, alpha=2 * rank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +108,25 @@ def lower_all(base: Base, texts: Sequence[str], batch: int = 64, pulse: Callable
     return Lower(hidden, ids, mask)
 
 
-def personal_solve(liked: Tensor, weights: Tensor, disliked: Tensor, catalogue: Tensor, s: TrainingSettings) -> Tensor:
-    """The direction (D,) that separates a listener's songs from the catalogue, in closed form.
+def whitener(units: Tensor, ridge: float) -> Tensor:
+    """(D, D) inverse of the catalogue's covariance, in units of its mean eigenvalue, with ``ridge`` as its floor."""
+    covariance = units.T @ units / len(units)
+    scale = torch.trace(covariance) / units.shape[1]
+    inverse: Tensor = torch.linalg.inv(covariance / scale + ridge * torch.eye(units.shape[1]))
+    return inverse
 
-    r = (spread · cov(C) + Σ wᵢ aᵢaᵢᵀ + ridge · I)⁻¹ (Σ wᵢ aᵢ − dislike · Σ nⱼ), then a mix of r and the plain mean.
-    liked: (n, D) and disliked: (m, D) centred vectors; weights: (n,) of mean 1; catalogue: (N, D) centred.
+
+def personal_solve(liked: Tensor, weights: Tensor, disliked: Tensor, white: Tensor, s: TrainingSettings) -> Tensor:
+    """The direction (D,) that tells a listener's songs from the catalogue, in closed form.
+
+    The regularised solve white · (Σ wᵢ aᵢ − dislike · mean n), mixed with the plain mean. liked: (n, D) and disliked:
+    (m, D) units; weights: (n,) of sum 1; white: (D, D).
     """
-    dimension = liked.shape[1]
-    spread = s.spread * (catalogue.T @ catalogue) / catalogue.shape[0]
-    gram = spread + (liked * weights[:, None]).T @ liked + s.ridge * torch.eye(dimension)
-    pull = (liked * weights[:, None]).sum(dim=0) - s.dislike * disliked.sum(dim=0)
-    solved = nn.functional.normalize(torch.linalg.solve(gram, pull), dim=0)
-    mean = nn.functional.normalize((liked * weights[:, None]).sum(dim=0), dim=0)
-    return nn.functional.normalize(s.solve_share * solved + (1 - s.solve_share) * mean, dim=0)
+    mean = weights @ liked
+    pull = mean - s.dislike * disliked.mean(dim=0) if len(disliked) else mean
+    solved = nn.functional.normalize(white @ pull, dim=0)
+    mixed = s.solve_share * solved + (1 - s.solve_share) * nn.functional.normalize(mean, dim=0)
+    return nn.functional.normalize(mixed, dim=0)
 
 
 class Trainer:
@@ -139,18 +146,18 @@ class Trainer:
         self.report, self.cancelled = report, cancelled
         self.random = torch.Generator().manual_seed(seed)
         self.seed = seed
-        known = songs.ids
+        known = catalogue.rows(list(songs.ids))
         songs = _largest(songs, settings.most_songs)
         self.songs = songs
         self.mean = torch.from_numpy(catalogue.mean)
-        self.catalogue = torch.from_numpy(np.array(catalogue.vectors)) - self.mean
-        self.units = nn.functional.normalize(self.catalogue, dim=1)
-        self.open_rows = torch.ones(len(catalogue.ids), dtype=torch.bool)
-        self.open_rows[torch.from_numpy(catalogue.rows(list(known)))] = False
+        self.units = torch.from_numpy(catalogue.units)
+        unknown = torch.ones(len(catalogue.ids), dtype=torch.bool)
+        unknown[torch.from_numpy(known)] = False
+        self.unknown = torch.nonzero(unknown).squeeze(1)
         self.liked_at = torch.tensor([i for i, liked in enumerate(songs.liked) if liked])
         self.disliked_at = torch.tensor([i for i, liked in enumerate(songs.liked) if not liked], dtype=torch.long)
         weights = torch.tensor([songs.weights[i] for i in self.liked_at.tolist()])
-        self.weights = weights / weights.mean()
+        self.weights = weights / weights.sum()
 
     def run(self) -> Trained:
         """Read, learn, and hand back the PEFT network. Raises Cancelled between two steps if asked to stop."""
@@ -161,21 +168,25 @@ class Trainer:
         trainable = [p for p in network.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(trainable, lr=self.settings.learning_rate, weight_decay=0.0)
         with torch.inference_mode():
-            own = self._encode(network, lower)  # B = 0: the base's own vectors
-        self._own_base = own
-        liked, disliked = own[self.liked_at] - self.mean, own[self.disliked_at] - self.mean
-        target = personal_solve(liked, self.weights, disliked, self.catalogue, self.settings)
+            self._own = self._unit(self._encode(network, lower))  # B = 0: the base's own vectors
+        if self.settings.rule == "mean":
+            white = whitener(self.units, self.settings.ridge)
+            liked, disliked = self._own[self.liked_at], self._own[self.disliked_at]
+            self._target = personal_solve(liked, self.weights, disliked, white, self.settings)
         losses: list[float] = []
         started = time.monotonic()
         for step in range(self.settings.steps):
             self._stop_if_asked()
+            for group in optimiser.param_groups:
+                group["lr"] = self._learning_rate(step)
             sample = self._sample()
-            adapted = self.base.upper(network, lower.pick(sample))
-            if step < self.settings.distil_steps:
-                loss = self._distil(adapted, target)
-            else:
-                loss = self._leave_one_out(adapted, sample)
-            loss = loss + self.settings.proximal * (adapted - own[sample]).square().sum(dim=1).mean()
+            adapted = self._unit(self.base.upper(network, lower.pick(self.liked_at[sample])))
+            weights = self.weights[sample] / self.weights[sample].sum()
+            loss = (
+                self._distil(adapted, weights)
+                if self.settings.rule == "mean"
+                else self._found(adapted, weights, sample)
+            )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -185,6 +196,13 @@ class Trainer:
             left = (time.monotonic() - started) / (step + 1) * (self.settings.steps - step - 1)
             self.report(Progress("learning", step + 1, self.settings.steps, losses[-1], left))
         return Trained(network, tuple(losses))
+
+    def _learning_rate(self, step: int) -> float:
+        """Three steps of warming up, then a straight fall to a tenth."""
+        return self.settings.learning_rate * min(1.0, (step + 1) / 3) * (1 - 0.9 * step / self.settings.steps)
+
+    def _unit(self, vectors: Tensor) -> Tensor:
+        return nn.functional.normalize(vectors - self.mean, dim=1)
 
     def _reading(self, done: int) -> None:
         self._stop_if_asked()
@@ -201,34 +219,41 @@ class Trainer:
         )
 
     def _sample(self) -> Tensor:
-        """Rows of liked songs, drawn by weight without repeats: (S,)."""
-        count = min(self.settings.songs_a_step, len(self.liked_at))
-        return self.liked_at[torch.multinomial(self.weights, count, generator=self.random)]
+        """Positions among the liked songs: all of them, or as many as a step takes, drawn by weight."""
+        count = self.settings.songs_a_step
+        if len(self.liked_at) <= count:
+            return torch.arange(len(self.liked_at))
+        return torch.multinomial(self.weights, count, generator=self.random)
 
-    def _distil(self, adapted: Tensor, target: Tensor) -> Tensor:
-        """Squared distance of the sample's mean (adapted: (S, D)) to the solve's direction (D,)."""
-        mean = nn.functional.normalize((adapted - self.mean).mean(dim=0), dim=0)
-        return (mean - target).square().sum()
+    def _distil(self, adapted: Tensor, weights: Tensor) -> Tensor:
+        """Squared distance (0–4) of the taste vector of adapted units (S, D) to the solve's direction."""
+        taste = nn.functional.normalize(weights @ adapted, dim=0)
+        return (taste - self._target).square().sum()
 
-    def _leave_one_out(self, adapted: Tensor, sample: Tensor) -> Tensor:
-        """Softmax of each sampled song against unknown and disliked ones, from the mean of the others."""
-        centred = adapted - self.mean  # (S, D)
-        others = nn.functional.normalize(centred.sum(dim=0, keepdim=True) - centred, dim=1)
-        unknown = torch.nonzero(self.open_rows).squeeze(1)
-        drawn = unknown[torch.randint(len(unknown), (self.settings.negatives,), generator=self.random)]
-        with torch.no_grad():
-            right = nn.functional.normalize(self._own_base[sample] - self.mean, dim=1)
-            disliked = nn.functional.normalize(self._own_base[self.disliked_at] - self.mean, dim=1)
-            wrong = torch.cat([self.units[drawn], disliked])
-        logits = torch.cat([(others * right).sum(dim=1, keepdim=True), others @ wrong.T], dim=1)
-        return -nn.functional.log_softmax(logits / self.settings.temperature, dim=1)[:, 0].mean()
+    def _found(self, adapted: Tensor, weights: Tensor, sample: Tensor) -> Tensor:
+        """Softmax of some sampled songs, each ranked by the interest rule over the others, against songs that the
+        listener does not know and those that they dislike. adapted: (S, D) units."""
+        count = len(adapted)
+        chosen = torch.randperm(count, generator=self.random)[: self.settings.found_a_step]
+        drawn = torch.randint(len(self.unknown), (self.settings.negatives,), generator=self.random)
+        own = self._own[self.liked_at[sample[chosen]]]
+        wrong = torch.cat([self.units[self.unknown[drawn]], self._own[self.disliked_at]])
+        speaking = torch.cat([wrong, own]) @ adapted.T * SHARP + weights.log()  # (W + P, S)
+        losses = []
+        for place, song in enumerate(chosen.tolist()):
+            others = torch.arange(count) != song
+            values = torch.logsumexp(speaking[:, others], dim=1) / SHARP / self.settings.temperature
+            right = values[len(wrong) + place]
+            losses.append(torch.logsumexp(torch.cat([values[: len(wrong)], right[None]]), dim=0) - right)
+        return torch.stack(losses).mean()
 
 
 def _largest(songs: TrainingSongs, most: int) -> TrainingSongs:
-    """The ``most`` weightiest songs, so that time and memory stay bounded."""
+    """The ``most`` weightiest songs, liked ones before others, so that time and memory stay bounded."""
     if len(songs.ids) <= most:
         return songs
-    keep = sorted(sorted(range(len(songs.ids)), key=lambda i: (-songs.weights[i], songs.ids[i]))[:most])
+    order = sorted(range(len(songs.ids)), key=lambda i: (not songs.liked[i], -songs.weights[i], songs.ids[i]))
+    keep = sorted(order[:most])
     return TrainingSongs(
         ids=[songs.ids[i] for i in keep],
         texts=[songs.texts[i] for i in keep],

@@ -27,6 +27,13 @@ _INDEX = np.dtype([("song", "<i8"), ("text", "<u8"), ("crc", "<u4")])
 Floats = NDArray[np.float32]
 
 
+def unit(vectors: Floats) -> Floats:
+    """Rows (or one vector) scaled to length 1; zero stays zero."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    result: Floats = (vectors / np.maximum(norms, 1e-9)).astype(np.float32)
+    return result
+
+
 def text_hash(text: str) -> int:
     """64 bits of a song text, to see that a song's facts have changed since it was encoded."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
@@ -34,16 +41,29 @@ def text_hash(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The catalogue at one moment. ids: (n,) int64; vectors: (n, D) float32 unit rows; mean: (D,) float32."""
+    """The catalogue at one moment.
+
+    ids: (n,) int64; vectors: (n, D) float32 unit rows as encoded; mean: (D,) float32; units: (n, D) float32, the
+    vectors less their mean, scaled to length 1: what is ranked.
+    """
 
     ids: NDArray[np.int64]
     vectors: Floats
     mean: Floats
+    units: Floats
     row_of: Mapping[int, int]
 
     def rows(self, songs: Sequence[int]) -> NDArray[np.int64]:
         """Row numbers of those songs that are encoded."""
         return np.array([self.row_of[s] for s in songs if s in self.row_of], dtype=np.int64)
+
+
+def snapshot_of(ids: NDArray[np.int64], vectors: Floats) -> Snapshot:
+    """A Snapshot of songs with unit vectors (n, D)."""
+    mean: Floats = np.zeros(vectors.shape[1], np.float32)
+    if len(ids):
+        mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return Snapshot(ids, vectors, mean, unit(vectors - mean), {int(song): row for row, song in enumerate(ids)})
 
 
 class CatalogueVectors:
@@ -110,7 +130,7 @@ class CatalogueVectors:
     def _load(self, count: int) -> None:
         if count == 0:
             empty = np.empty((0, self.dimension), dtype=np.float32)
-            self._snapshot = Snapshot(np.empty(0, dtype=np.int64), empty, np.zeros(self.dimension, np.float32), {})
+            self._snapshot = snapshot_of(np.empty(0, dtype=np.int64), empty)
             self._texts, self._seen = {}, 0
             return
         entries = np.fromfile(self._index, dtype=_INDEX, count=count)
@@ -122,8 +142,7 @@ class CatalogueVectors:
         vectors: Floats = np.asarray(mapped if len(keep) == count else mapped[keep], dtype=np.float32)
         ids = entries["song"][keep].astype(np.int64)
         self._texts = {int(e["song"]): int(e["text"]) for e in entries[keep]}
-        mean: Floats = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self._snapshot = Snapshot(ids, vectors, mean, {int(song): row for row, song in enumerate(ids)})
+        self._snapshot = snapshot_of(ids, vectors)
         self._seen = count
 
     def check(self) -> list[int]:
