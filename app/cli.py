@@ -209,9 +209,9 @@ def _job(shell: Shell, job_id: str) -> Job:
 @command
 def recommend(shell: Shell, name: str, count: int, wish: str, mode: str) -> None:
     """Recommend songs to a listener, with reasons."""
-    engine = open_engine(shell.settings)
     with shell.db.read() as db:
         listener = accounts.by_name(db, name)
+        engine = open_engine(shell.settings)
         made = recommending.recommend(db, engine, KINDS, listener.id, mode=mode, wish=wish, count=count)
     facts: list[dict[str, Any]] = [
         {
