@@ -218,6 +218,16 @@ class Engine:
         ]
         return listed, version
 
+    def nearest(self, song: int, count: int) -> list[int]:
+        """The songs nearest to one by their centred catalogue vectors, nearest first; none before it is encoded."""
+        snapshot = self.vectors.snapshot()
+        row = snapshot.row_of.get(song)
+        if row is None:
+            return []
+        values: Floats = snapshot.units @ snapshot.units[row]
+        rows = ranking.allowed_rows(snapshot, without=[song])
+        return [int(snapshot.ids[r]) for r in ranking.top(values, rows, count)]
+
     # -- training -------------------------------------------------------------------------------
 
     def train(

@@ -123,6 +123,7 @@ class SignedIn:
     is_admin: bool
     time_zone: str
     live_version: str | None
+    sharing: str
 
 
 def check_credentials(listener: Listener | None, password: str) -> Listener:
@@ -155,7 +156,7 @@ def whose_session(db: Session, token: str) -> tuple[SignedIn, bool] | None:
     if row is None:
         return None
     session, who = row
-    signed_in = SignedIn(who.id, who.name, who.is_admin, who.time_zone, who.live_version)
+    signed_in = SignedIn(who.id, who.name, who.is_admin, who.time_zone, who.live_version, who.sharing)
     return signed_in, session.seen_at < now() - _SEEN_EVERY
 
 
@@ -174,6 +175,13 @@ def end_session(db: Session, token: str) -> None:
 def end_all(db: Session, listener_id: str) -> None:
     """Sign out everywhere, as a new password does."""
     db.execute(delete(BrowserSession).where(BrowserSession.listener_id == listener_id))
+
+
+def set_sharing(db: Session, listener_id: str, sharing: str) -> None:
+    """Who else may see what a listener played: "off" or "circle". Raises BadInput."""
+    if sharing not in ("off", "circle"):
+        raise BadInput(f"Sharing is off or circle, not {show(sharing)}.")
+    db.get_one(Listener, listener_id).sharing = sharing
 
 
 def everyone(db: Session) -> list[Listener]:

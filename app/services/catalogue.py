@@ -14,6 +14,7 @@ from app.starter.reading import StarterArtist, read
 from app.tables import Artist, Song
 
 if TYPE_CHECKING:
+    from app.lm.engine import Engine
     from app.lm.song_text import SongText
 
 _CHUNK = 500
@@ -55,8 +56,8 @@ def new_song(
     """A song row from text that was already cleaned."""
     return Song(
         artist=artist, title=title, artist_key=artist_key(artist), title_key=title_key(title),
-        search_text=f" {plain(f'{artist} {title}')} ", year=year, genres=list(genres), moods=list(moods), country=country,
-        source=source,
+        search_text=f" {plain(f'{artist} {title}')} ", year=year, genres=list(genres), moods=list(moods),
+        country=country, source=source,
     )  # fmt: skip
 
 
@@ -112,6 +113,19 @@ def load_starter(db: Session, artists: Sequence[StarterArtist] | None = None) ->
                 row.year, row.genres, row.genres_from, row.moods, row.country = facts_now
                 changed += 1
     return added, changed
+
+
+def nearest(db: Session, engine: Engine, to: Song, most: int, per_artist: int = 2) -> list[Song]:
+    """Songs whose vectors lie nearest to a song's, at most ``per_artist`` of one artist; none before it is encoded."""
+    near = engine.nearest(to.id, most * 8)
+    rows = songs(db, near)
+    taken: dict[str, int] = {}
+    chosen: list[Song] = []
+    for row in (rows[i] for i in near if i in rows):
+        taken[row.artist_key] = taken.get(row.artist_key, 0) + 1
+        if taken[row.artist_key] <= per_artist and len(chosen) < most:
+            chosen.append(row)
+    return chosen
 
 
 def count(db: Session) -> int:

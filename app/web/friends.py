@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from app.services import accounts
 from app.web.access import Me, Shared
-from app.web.rendering import page
+from app.web.rendering import go, page
 
 router = APIRouter(prefix="/friends")
 
@@ -29,3 +31,11 @@ def invite(request: Request, state: Shared, who: Me) -> Response:
         people, invites = accounts.everyone(db), accounts.open_invites(db, who.id)
     link = str(request.url_for("join_form", token=token))
     return page(request, "friends.html", people=people, invites=invites, link=link)
+
+
+@router.post("/sharing")
+def share(state: Shared, who: Me, sharing: Annotated[str, Form()] = "off") -> Response:
+    """Let the circle see what one played, or stop it."""
+    with state.db.write() as db:
+        accounts.set_sharing(db, who.id, sharing)
+    return go("/friends")

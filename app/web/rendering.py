@@ -64,6 +64,11 @@ def _field_time(at: int | None, zone: str = "UTC") -> str:
     return datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+def _part(value: str) -> str:
+    """A value as one part of a path or query of ours."""
+    return quote(value, safe="")
+
+
 def _size(count: int) -> str:
     return f"{count / 1024:,.0f} KB" if count < 1 << 20 else f"{count / (1 << 20):,.1f} MB"
 
@@ -72,7 +77,7 @@ templates = Environment(
     loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
-templates.filters |= {"when": _when, "field_time": _field_time, "size": _size}
+templates.filters |= {"part": _part, "when": _when, "field_time": _field_time, "size": _size}
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
