@@ -235,7 +235,9 @@ class Trainer:
         listener does not know and those that they dislike. adapted: (S, D) units."""
         count = len(adapted)
         chosen = torch.randperm(count, generator=self.random)[: self.settings.found_a_step]
-        drawn = torch.randint(len(self.unknown), (self.settings.negatives,), generator=self.random)
+        # No more than half of them, or in a small catalogue a dislike would count no more than not knowing a song.
+        most = min(self.settings.negatives, (len(self.unknown) + 1) // 2)
+        drawn = torch.randperm(len(self.unknown), generator=self.random)[:most]
         own = self._own[self.liked_at[sample[chosen]]]
         wrong = torch.cat([self.units[self.unknown[drawn]], self._own[self.disliked_at]])
         speaking = torch.cat([wrong, own]) @ adapted.T * SHARP + weights.log()  # (W + P, S)

@@ -175,18 +175,9 @@ def test_another_base_has_another_fingerprint_and_the_same_base_the_same(tiny_fo
     assert altered.fingerprint != same
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("config.json", '"layer_norm_eps": 1e-12', '"layer_norm_eps": 1e-05'),
-        ("tokenizer.json", "ĠSinnerman", "ĠWinnerman"),
-    ],
-)
-def test_settings_and_tokenizer_make_another_base_as_weights_do(
-    tiny_folder: Path, tmp_path: Path, file: str, old: str, new: str
-) -> None:
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_settings_and_tokenizer_make_another_base_as_weights_do(tiny_folder: Path, tmp_path: Path, file: str) -> None:
     shutil.copytree(tiny_folder, tmp_path, dirs_exist_ok=True)
-    text = (tmp_path / file).read_text(encoding="utf-8")
-    assert old in text
-    (tmp_path / file).write_text(text.replace(old, new), encoding="utf-8")
+    with (tmp_path / file).open("a", encoding="utf-8") as stream:
+        stream.write("\n")
     assert load_folder(tmp_path).fingerprint != load_folder(tiny_folder).fingerprint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from .making import LONG_TEXT, TEXTS, catalogue_of, random_units
 CATALOGUE = [f"{text} take {turn}" for turn in range(10) for text in TEXTS]
 INTEREST = TrainingSettings(rank=2, alpha=4, steps=6, songs_a_step=6, found_a_step=3, negatives=20)
 MEAN = replace(INTEREST, rule="mean")
+THOROUGH: dict[str, Any] = {"steps": 25, "songs_a_step": 99, "found_a_step": 99, "learning_rate": 1e-2}
 both_rules = pytest.mark.parametrize("settings", [MEAN, INTEREST], ids=["mean", "interest"])
 
 
@@ -144,7 +146,7 @@ def test_the_loss_by_interest_is_the_softmax_of_a_song_by_the_ranking_rule_over_
 ) -> None:
     """By hand, with ``ranking.scores`` itself: every liked song left out once, against all that may be drawn."""
     ids, weights = [1, 2, 7, 9], torch.tensor([0.1, 0.2, 0.3, 0.4])
-    run = ready(tiny, catalogue, songs(ids, [20]), replace(INTEREST, found_a_step=99, negatives=30))
+    run = ready(tiny, catalogue, songs(ids, [20]), replace(INTEREST, found_a_step=99))
     state = run.random.get_state()
     liked = torch.from_numpy(catalogue.units[catalogue.rows(ids)])
     adapted = torch.nn.functional.normalize(liked + 0.3 * torch.from_numpy(random_units(4, 32, seed=3)), dim=1)
@@ -152,7 +154,7 @@ def test_the_loss_by_interest_is_the_softmax_of_a_song_by_the_ranking_rule_over_
 
     run.random.set_state(state)
     torch.randperm(4, generator=run.random)
-    drawn = run.unknown[torch.randint(len(run.unknown), (30,), generator=run.random)].numpy()
+    drawn = run.unknown[torch.randperm(len(run.unknown), generator=run.random)[:20]].numpy()
     wrong = np.concatenate([catalogue.units[drawn], catalogue.units[catalogue.rows([20])]])
     losses = []
     for left_out in range(4):
@@ -228,7 +230,7 @@ def test_each_objective_brings_its_loss_down_and_moves_only_lora_tensors(
     tiny: Base, catalogue: Snapshot, settings: TrainingSettings
 ) -> None:
     before = tiny.weights_digest()
-    settings = replace(settings, steps=25, songs_a_step=99, found_a_step=99, learning_rate=1e-2)
+    settings = replace(settings, **THOROUGH)
     trained = Trainer(tiny, catalogue, songs([1, 7, 13, 19, 25, 31]), settings, seed=1).run()
     assert sum(trained.losses[-5:]) < 0.9 * sum(trained.losses[:5])
     assert len(lora(trained)) == 2 * len(tiny.targets)
@@ -260,29 +262,11 @@ def test_a_run_that_is_cancelled_stops_before_its_next_step(tiny: Base, catalogu
 def test_dislikes_count_in_both_objectives(tiny: Base, catalogue: Snapshot, settings: TrainingSettings) -> None:
     liked = songs([1, 2, 7, 9, 13])
     not_in_the_catalogue = TrainingSongs(
-        [*liked.ids, 999], [*liked.texts, "Something else"], [*liked.weights, 1.0], [*liked.liked, False]
+        [*liked.ids, 999], [*liked.texts, f"{TEXTS[0]} take 99"], [*liked.weights, 1.0], [*liked.liked, False]
     )
     without = Trainer(tiny, catalogue, liked, settings, seed=1).run().losses
     against = Trainer(tiny, catalogue, not_in_the_catalogue, settings, seed=1).run().losses
     assert against[0] > without[0] if settings is INTEREST else against[0] != without[0]
-
-
-@both_rules
-def test_a_disliked_song_ends_lower_than_without_the_dislike(
-    tiny: Base, catalogue: Snapshot, settings: TrainingSettings
-) -> None:
-    settings = replace(settings, steps=25, songs_a_step=99, found_a_step=99, learning_rate=1e-2)
-    ids = [1, 7, 13, 19, 25, 31]
-    lower = lower_all(tiny, [CATALOGUE[i - 1] for i in ids])
-    places = []
-    for disliked in ([], [3, 9]):
-        trained = Trainer(tiny, catalogue, songs(ids, disliked), settings, seed=1).run()
-        with torch.inference_mode():
-            vectors = tiny.upper(trained.network, lower).numpy()
-        taste = ranking.taste_of(ids, vectors, np.array(songs(ids).weights), catalogue.mean, settings.rule)
-        values = ranking.scores(taste, catalogue.units)
-        places.append((values[catalogue.rows([3, 9])] - values.mean()) / values.std())
-    assert (places[1] < places[0]).all()
 
 
 def test_nothing_the_listener_knows_is_a_negative_however_much_they_know(tiny: Base, catalogue: Snapshot) -> None:
@@ -290,6 +274,28 @@ def test_nothing_the_listener_knows_is_a_negative_however_much_they_know(tiny: B
     run = Trainer(tiny, catalogue, songs(known, [31]), replace(INTEREST, most_songs=10), seed=1)
     assert len(run.songs.ids) == 10
     assert catalogue.ids[run.unknown.numpy()].tolist() == list(range(32, 61))
+
+
+def test_no_negative_counts_twice_and_most_songs_of_a_small_catalogue_are_spared(
+    tiny: Base, catalogue: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a disliked song, which counts once a step, would be pushed less than one that is not known."""
+    run = ready(tiny, catalogue, songs([1, 2, 7, 9], [20]), replace(INTEREST, negatives=1000))
+    run.units = torch.from_numpy(random_units(60, 32, seed=8))  # no two alike, to tell them apart
+    liked = run.units[:4]
+    whole, drawn = torch.cat, []
+    monkeypatch.setattr(torch, "cat", lambda parts, dim=0: (drawn.append(parts[0]), whole(parts, dim=dim))[1])
+    run._found(liked, torch.full((4,), 0.25), torch.arange(4))
+    monkeypatch.undo()
+    rows = [int((run.units == unit).all(dim=1).nonzero()[0]) for unit in drawn[0]]
+    assert len(set(rows)) == len(rows) == 28  # of 55
+    assert set(rows) <= set(run.unknown.tolist())
+
+
+def test_a_listener_who_knows_the_whole_catalogue_can_still_train(tiny: Base, catalogue: Snapshot) -> None:
+    losses = Trainer(tiny, catalogue, songs(list(range(1, 60)), [60]), INTEREST, seed=1).run().losses
+    assert len(losses) == INTEREST.steps
+    assert np.isfinite(losses).all()
 
 
 def test_only_the_weightiest_songs_are_read_when_there_are_too_many(tiny: Base, catalogue: Snapshot) -> None:
