@@ -181,7 +181,7 @@ class Trainer:
                 group["lr"] = self._learning_rate(step)
             sample = self._sample()
             adapted = self._unit(self.base.upper(network, lower.pick(self.liked_at[sample])))
-            weights = self.weights[sample] / self.weights[sample].sum()
+            weights = self._weights_of(sample)
             loss = (
                 self._distil(adapted, weights)
                 if self.settings.rule == "mean"
@@ -224,6 +224,12 @@ class Trainer:
         if len(self.liked_at) <= count:
             return torch.arange(len(self.liked_at))
         return torch.multinomial(self.weights, count, generator=self.random)
+
+    def _weights_of(self, sample: Tensor) -> Tensor:
+        """(S,) of sum 1: the songs' weights, or even ones where weight has decided already who is drawn."""
+        if len(sample) < len(self.liked_at):
+            return torch.full((len(sample),), 1 / len(sample))
+        return self.weights
 
     def _distil(self, adapted: Tensor, weights: Tensor) -> Tensor:
         """Squared distance (0–4) of the taste vector of adapted units (S, D) to the solve's direction."""

@@ -87,7 +87,7 @@ def test_a_newcomer_logs_asks_retrains_and_rolls_back(
     page.get_by_role("button", name="Retrain my taste").click()
     expect(page.locator("#proof")).to_be_visible(timeout=120_000)
     expect(page.locator("#proof")).to_contain_text("hidden songs")
-    expect(page.locator("#facts")).to_contain_text("24,576")
+    expect(page.locator("#facts")).to_contain_text("18,432")
     expect(page.locator("#versions li")).to_have_count(2)
     no_sideways_scrolling(page)
 
