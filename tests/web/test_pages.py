@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,7 +115,7 @@ def test_feedback_changes_the_list(me: TestClient, songs: list[int]) -> None:
     for song in songs[:12]:
         me.post("/listens", data={"song_id": str(song)})
     found = me.get("/recommend?part=1").text
-    first = int(found.split("/songs/")[1].split("/")[0])
+    first = int(re.findall(r"/songs/(\d+)/feedback", found)[0])
     assert me.post(f"/songs/{first}/feedback", data={"verdict": "dislike"}).status_code == 303
     assert f"/songs/{first}/" not in me.get("/recommend?part=1").text
 
