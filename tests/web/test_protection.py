@@ -22,10 +22,10 @@ PUBLIC = {
 
 def routes() -> list[tuple[str, str]]:
     """(method, path) of every route of every room."""
-    from app.web import accounts, friends, health, home, listens, recommend, songs, taste
+    from app.web import accounts, browse, friends, health, home, listens, recommend, songs, taste
 
     found = []
-    for room in (home, accounts, listens, songs, recommend, taste, friends, health):
+    for room in (home, accounts, browse, listens, songs, recommend, taste, friends, health):
         for route in room.router.routes:
             assert isinstance(route, APIRoute)
             found += [(method, route.path) for method in sorted(route.methods - {"HEAD"})]
@@ -43,7 +43,7 @@ def test_every_room_is_asked_for_its_routes(app: FastAPI) -> None:
     import app.web as web
 
     rooms = {f.stem for f in Path(web.__path__[0]).glob("*.py") if "APIRouter(" in f.read_text(encoding="utf-8")}
-    assert rooms == {"home", "accounts", "listens", "songs", "recommend", "taste", "friends", "health"}
+    assert rooms == {"home", "accounts", "browse", "listens", "songs", "recommend", "taste", "friends", "health"}
     assert len(routes()) > 20 and set(routes()) >= PUBLIC
 
 
