@@ -85,9 +85,9 @@ def gate(before: HeldOut, after: HeldOut, seed: int = 0) -> Verdict:
     count = len(after.ranks)
     moved = f"found {after.found} of {count} hidden songs in its first {FOUND_WITHIN}, before {before.found}"
     if promoted:
-        why = f"The new version ranks your hidden songs higher: it {moved}."
+        why = f"The new version ranks your hidden songs higher on the whole: it {moved}."
     elif difference == 0:
         why = f"The new version ranks your hidden songs just as before ({moved}), so the old one stays."
     else:
-        why = f"The new version ranks your hidden songs lower: it {moved}. The old one stays."
+        why = f"The new version ranks your hidden songs lower on the whole: it {moved}. The old one stays."
     return Verdict(promoted, difference, float(low), float(high), why)
