@@ -84,12 +84,11 @@ def setup(shell: Shell) -> None:
     engine = open_engine(shell.settings)
     with shell.db.write() as db:
         added, changed = catalogue.load_starter(db)
-    with shell.db.read() as db:
-        texts = catalogue.texts(db, KINDS.song_text)
-    encoded = preparing.encode_with_bar(engine, texts)
+        songs = catalogue.count(db)
+    encoded = preparing.encode_with_bar(shell.db, engine, KINDS.song_text)
     shell.say(
-        {"songs": len(texts), "added": added, "changed": changed, "encoded": encoded, "base": engine.base.files.name},
-        f"{len(texts):,} songs in the catalogue ({added:,} new, {encoded:,} encoded). The base is verified.",
+        {"songs": songs, "added": added, "changed": changed, "encoded": encoded, "base": engine.base.files.name},
+        f"{songs:,} songs in the catalogue ({added:,} new, {encoded:,} encoded). The base is verified.",
     )
 
 
@@ -151,9 +150,7 @@ def import_(shell: Shell, path: Path, name: str) -> None:
         if report.rows == 0:
             raise BadInput(f"{path.name} has no rows below its header.")
     if report.new_songs:
-        with shell.db.read() as db:
-            texts = catalogue.texts(db, KINDS.song_text)
-        preparing.encode_with_bar(open_engine(shell.settings), texts)
+        preparing.encode_with_bar(shell.db, open_engine(shell.settings), KINDS.song_text)
     lines = [
         f"{report.rows:,} rows: {report.taken:,} taken ({report.undated:,} undated), {report.folded:,} there already, "
         f"{report.dropped:,} dropped. {report.new_songs:,} songs joined the catalogue."
@@ -273,3 +270,6 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
         f"{facts.base_parameters:,} against {facts.trainable_parameters:,} trainable parameters "
         f"({100 * facts.share:.2f} %)",
     )
+
+
+from app import cli_catalogue  # noqa: E402, F401  (its commands join ``main``)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from app.errors import AdapterProblem, BadInput
-from app.lm import evaluation, ranking
+from app.lm import evaluation, labels, ranking
 from app.lm.asking import Ask, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import HeldOut, Verdict
@@ -229,6 +229,24 @@ class Engine:
         values: Floats = snapshot.units @ snapshot.units[row]
         rows = ranking.allowed_rows(snapshot, without=[song])
         return [int(snapshot.ids[r]) for r in ranking.top(values, rows, count)]
+
+    def guess_genres(
+        self, asked: Mapping[str, Sequence[int]], labelled: Mapping[str, tuple[Sequence[int], Collection[str]]]
+    ) -> dict[str, list[tuple[str, float]]]:
+        """Genres of artists by the vote of the nearest labelled ones: (genre, share), best first, however unsure.
+
+        asked: songs by artist; labelled: songs and genres by artist. Only who has encoded songs votes or is judged.
+        """
+        snapshot = self.vectors.snapshot()
+        groups = {artist: snapshot.rows(songs) for artist, songs in asked.items()}
+        judged = [artist for artist, rows in groups.items() if len(rows)]
+        voters = [(snapshot.rows(songs), genres) for songs, genres in labelled.values()]
+        vote = labels.Vote(
+            labels.middles(snapshot.units, [rows for rows, _ in voters if len(rows)]),
+            [genres for rows, genres in voters if len(rows)],
+        )
+        found = vote.ask(labels.middles(snapshot.units, [groups[artist] for artist in judged]))
+        return dict(zip(judged, found, strict=True))
 
     # -- training -------------------------------------------------------------------------------
 

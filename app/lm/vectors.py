@@ -77,6 +77,7 @@ class CatalogueVectors:
         self._snapshot: Snapshot | None = None
         self._seen = -1
         self._texts: dict[int, int] = {}
+        self._texts_seen = 0
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -112,8 +113,24 @@ class CatalogueVectors:
 
     def stale(self, songs: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
         """Those of (song id, song text) that are not encoded yet, or whose text has changed."""
-        self.snapshot()
-        return [(song, text) for song, text in songs if self._texts.get(song) != text_hash(text)]
+        with self._lock:
+            self._read_texts(self._count())
+            return [(song, text) for song, text in songs if self._texts.get(song) != text_hash(text)]
+
+    def _read_texts(self, count: int) -> None:
+        """The index alone, from where it was last read: a million songs are encoded without holding their vectors."""
+        self._check_length(count)
+        if count < self._texts_seen:
+            self._texts, self._texts_seen = {}, 0
+        if count > self._texts_seen:
+            offset = self._texts_seen * _INDEX.itemsize
+            fresh = np.fromfile(self._index, dtype=_INDEX, count=count - self._texts_seen, offset=offset)
+            self._texts.update(zip(fresh["song"].tolist(), fresh["text"].tolist(), strict=True))
+            self._texts_seen = count
+
+    def _check_length(self, count: int) -> None:
+        if count and (not self._vectors.exists() or self._vectors.stat().st_size < count * self._row_bytes):
+            raise VectorsDamaged(f"{self._vectors} is shorter than its index says; `earshot catalogue encode --again`")
 
     def snapshot(self) -> Snapshot:
         """What is encoded now; reads the disk again only if the index has grown.
@@ -131,17 +148,15 @@ class CatalogueVectors:
         if count == 0:
             empty = np.empty((0, self.dimension), dtype=np.float32)
             self._snapshot = snapshot_of(np.empty(0, dtype=np.int64), empty)
-            self._texts, self._seen = {}, 0
+            self._seen = 0
             return
         entries = np.fromfile(self._index, dtype=_INDEX, count=count)
-        if not self._vectors.exists() or self._vectors.stat().st_size < count * self._row_bytes:
-            raise VectorsDamaged(f"{self._vectors} is shorter than its index says; `earshot catalogue encode --again`")
+        self._check_length(count)
         mapped = np.memmap(self._vectors, dtype="<f4", mode="r", shape=(count, self.dimension))
         latest = {int(song): row for row, song in enumerate(entries["song"])}
         keep = np.fromiter(latest.values(), dtype=np.int64, count=len(latest))
         vectors: Floats = np.asarray(mapped if len(keep) == count else mapped[keep], dtype=np.float32)
         ids = entries["song"][keep].astype(np.int64)
-        self._texts = {int(e["song"]): int(e["text"]) for e in entries[keep]}
         self._snapshot = snapshot_of(ids, vectors)
         self._seen = count
 
@@ -164,7 +179,7 @@ class CatalogueVectors:
             for file in (self._index, self._vectors):
                 file.unlink(missing_ok=True)
         with self._lock:
-            self._snapshot, self._seen, self._texts = None, -1, {}
+            self._snapshot, self._seen, self._texts, self._texts_seen = None, -1, {}, 0
 
 
 def _write_at(path: Path, offset: int, data: bytes) -> None:

@@ -147,6 +147,11 @@ def texts(db: Session, write_text: SongText, ids: Sequence[int] | None = None) -
     return [(row.id, write_text(row.artist, row.title, row.genres, row.moods, row.year)) for row in rows]
 
 
+def texts_after(db: Session, write_text: SongText, after: int, most: int) -> list[tuple[int, str]]:
+    """(song id, song text) of the next songs by id: the whole catalogue in parts that fit in memory."""
+    return texts(db, write_text, list(db.scalars(select(Song.id).where(Song.id > after).order_by(Song.id).limit(most))))
+
+
 def texts_where(db: Session, write_text: SongText, condition: ColumnElement[bool], most: int) -> list[str]:
     """Song texts of at most ``most`` songs, one an artist before a second of any; the same ones each time."""
     turn = func.row_number().over(partition_by=Song.artist_key, order_by=Song.id).label("turn")

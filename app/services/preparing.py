@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,15 @@ from alembic.config import Config
 from sqlalchemy import make_url
 from tqdm import tqdm
 
+from app.db import Database
+from app.services import catalogue, genres
+
 if TYPE_CHECKING:
     from app.lm.engine import Engine
+    from app.lm.song_text import SongText
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+_PART = 4096
 
 
 def alembic_config(url: str) -> Config:
@@ -38,17 +43,27 @@ def migrate(url: str, revision: str = "head") -> None:
     command.upgrade(alembic_config(url), revision)
 
 
-def encode_with_bar(engine: Engine, texts: Sequence[tuple[int, str]]) -> int:
-    """Encode what is new or changed, with a progress bar on stderr if there is anything to do."""
-    bar: Any = None
+def encode_with_bar(db: Database, engine: Engine, write_text: SongText) -> int:
+    """Encode what is new or changed in the catalogue, part by part, then guess the genres of songs that have none.
 
-    def show(done: int, of: int) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = tqdm(total=of, unit="song", desc="Encoding the catalogue", file=sys.stderr)
-        bar.update(done - bar.n)
+    Shows a progress bar on stderr if there is anything to do. After a kill, the next call goes on where this one was.
+    """
+    encoded = last = 0
+    with db.read() as session:
+        total = catalogue.count(session)
+    with tqdm(total=total, unit="song", desc="Encoding the catalogue", file=sys.stderr, delay=1) as bar:
+        while True:
+            with db.read() as session:
+                part = catalogue.texts_after(session, write_text, last, _PART)
+            if not part:
+                break
+            start = int(bar.n)
+            encoded += engine.encode_songs(part, partial(_advance, bar, start))
+            bar.update(start + len(part) - bar.n)
+            last = part[-1][0]
+    genres.infer(db, engine, write_text)
+    return encoded
 
-    count = engine.encode_songs(texts, show)
-    if bar is not None:
-        bar.close()
-    return count
+
+def _advance(bar: Any, start: int, done: int, of: int) -> None:
+    bar.update(start + done - bar.n)

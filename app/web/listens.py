@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, Response
 
 from app.errors import BadInput
-from app.services import catalogue, listens
+from app.services import catalogue, genres, listens
 from app.services.search import search
 from app.services.text import show
 from app.tables import Listen
@@ -41,9 +41,11 @@ def _song_id(text: str) -> int | None:
 
 def _encode_now(state: State, listen: Listen) -> None:
     """A song that just joined the catalogue is encoded at once, so that others can be recommended it."""
+    engine = state.engine.get()
     with state.db.read() as db:
         texts = catalogue.texts(db, state.kinds.song_text, [listen.song_id])
-    state.engine.get().encode_songs(texts)
+    engine.encode_songs(texts)
+    genres.infer(state.db, engine, state.kinds.song_text, [listen.song_id])
 
 
 @router.get("/new")
