@@ -181,6 +181,18 @@ class Engine:
         encoded: Floats = self.bank.encode(self.base.lower([wish]), [adapter]).numpy()[0]
         return unit(encoded - self.vectors.snapshot().mean)
 
+    def score(
+        self, listener: str, version: str | None, own: Sequence[Own], wish: str = "", wish_share: float = 0.5
+    ) -> tuple[Floats, Taste, str | None]:
+        """How well each song of the catalogue fits, (N,) in its row order; the taste; the version that answered."""
+        taste, version = self.taste(listener, version, own)
+        snapshot = self.vectors.snapshot()
+        values = np.zeros(len(snapshot.ids), np.float32) if taste.empty else ranking.scores(taste, snapshot.units)
+        if wish:
+            wished = snapshot.units @ self.wish_unit(listener, version, wish)
+            values = wished if taste.empty else ranking.blend(values, wished, wish_share)
+        return values, taste, version
+
     def recommend(
         self,
         listener: str,
@@ -193,14 +205,10 @@ class Engine:
 
         ``artists`` gives an artist key for song ids. With neither history nor wish the list is empty.
         """
-        taste, version = self.taste(listener, version, own)
+        values, taste, version = self.score(listener, version, own, ask.wish, ask.wish_share)
         if taste.empty and not ask.wish:
             return [], version
         snapshot = self.vectors.snapshot()
-        values = np.zeros(len(snapshot.ids), np.float32) if taste.empty else ranking.scores(taste, snapshot.units)
-        if ask.wish:
-            wished = snapshot.units @ self.wish_unit(listener, version, ask.wish)
-            values = wished if taste.empty else ranking.blend(values, wished, ask.wish_share)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = artists([int(snapshot.ids[r]) for r in best])
