@@ -191,6 +191,8 @@ class Engine:
         """How well each song of the catalogue fits, (N,) in its row order; the taste; the version that answered."""
         taste, version = self.taste(listener, version, own)
         snapshot = self.vectors.snapshot()
+        if not len(snapshot.ids):
+            return np.empty(0, np.float32), taste, version
         values = np.zeros(len(snapshot.ids), np.float32) if taste.empty else ranking.scores(taste, snapshot.units)
         if wish:
             wished = snapshot.units @ self.wish_unit(listener, version, wish)
@@ -213,6 +215,8 @@ class Engine:
         if taste.empty and not ask.wish:
             return [], version
         snapshot = self.vectors.snapshot()
+        if not len(snapshot.ids):
+            return [], version
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = artists([int(snapshot.ids[r]) for r in best])
@@ -275,7 +279,7 @@ class Engine:
             "base_fingerprint": self.fingerprint,
             "music_adapter": self.base.music,
             "pooling": self.base.architecture.pooling,
-            "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": len(train) - len(learn)},
+            "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": sum(s.weight < 0 for s in train)},
             "settings": settings_dict(settings) | {"seed": seed},
             "before": before.as_dict(),
             "after": after.as_dict(),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from app.lm import ranking
-from app.lm.asking import Own
+from app.lm.asking import WISH_SHARE, Own
 from app.lm.engine import Engine
 from app.lm.ranking import Taste
 from app.lm.vectors import Floats, unit
@@ -99,4 +99,4 @@ def _wished(engine: Engine, case: Case, taste: Taste) -> Floats:
     if not case.wish:
         return values
     wished = units @ engine.wish_unit("", None, wish_of(case))
-    return wished if taste.empty else ranking.blend(values, wished, 0.5)
+    return wished if taste.empty else ranking.blend(values, wished, WISH_SHARE)
