@@ -31,12 +31,12 @@ class Results:
         whole = b""
         if path.exists():
             for line in path.read_bytes().splitlines(keepends=True):
+                if not line.endswith(b"\n"):
+                    break
                 try:
                     record = json.loads(line)
                     self.done[record["key"]] = record
-                except (ValueError, KeyError):
-                    break
-                if not line.endswith(b"\n"):
+                except (ValueError, KeyError, TypeError):
                     break
                 whole += line
         path.write_bytes(whole)
