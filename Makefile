@@ -43,5 +43,5 @@ TASK ?= discover
 LISTENERS ?= 100
 
 bench-quality: install ## Measure the recommendations: make bench-quality DATA=folder TASK=discover|new-artists|likes|ask
-	$(BIN)/python -c 'import implicit, scipy' 2>/dev/null || $(BIN)/python -m pip install --quiet implicit scipy
+	$(BIN)/python -c 'import implicit, scipy' 2>/dev/null || $(BIN)/python -m pip install --quiet implicit==0.7.3 scipy==1.17.1
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --task $(TASK) --listeners $(LISTENERS) $(ARGS)
