@@ -106,8 +106,8 @@ def main() -> None:
         f"{len(artists):,} artists and {len(songs):,} songs of the starter catalogue, {FOLDS} folds of whole artists; "
         f"held-out songs are written as title and artist only. The {labels.NEAREST} nearest artists vote; at most "
         f"{genres._MOST_GUESSED} genres. Coverage: songs that get any genre. Recall: of all genres that songs have.",
-        f"The threshold in use is {genres.SURE}: the smallest whose precision reaches {WANTED:.2f} on the first half of "
-        "the artists, songs judged together. How the vote works (voters, their number, weights) was tried out before on "
+        f"The threshold in use is {genres.SURE}: the smallest whose precision reaches {WANTED:.2f} on the first half "
+        "of the artists, songs judged together. How the vote works (voters, number, weights) was tried out before on "
         "one fold drawn from all artists, so the second half is not wholly untouched.",
     ]  # fmt: skip
     for kind, title in (("together", "An artist's songs judged together"), ("alone", "Each song alone")):

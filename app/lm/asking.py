@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+WISH_SHARE = 0.7  # how much a wish counts against the taste unless said otherwise (benchmarks/quality.md)
+
 
 @dataclass(frozen=True, slots=True)
 class Own:
@@ -23,6 +25,6 @@ class Ask:
     without: Collection[int] = ()
     only: Collection[int] | None = None
     wish: str = ""
-    wish_share: float = 0.5
+    wish_share: float = WISH_SHARE
     per_artist: int = 2
     spread: float = 0.3

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from app.errors import AdapterProblem, BadInput
-from app.lm import evaluation, labels, ranking
-from app.lm.asking import Ask, Own
+from app.lm import evaluation, labels, ranking, wishes
+from app.lm.asking import WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import HeldOut, Verdict
 from app.lm.locate import locate
@@ -73,6 +73,7 @@ class Engine:
         self.bank = SlotBank(base, settings.rank, settings.slots)
         self._warm: dict[str, LoraTensors] = {}
         self._encoded: OrderedDict[str, dict[int, tuple[int, Floats]]] = OrderedDict()
+        self._requests: Floats | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -178,8 +179,25 @@ class Engine:
     def wish_unit(self, listener: str, version: str | None, wish: str) -> Floats:
         """A free text through the listener's own tower, as a unit: (D,)."""
         adapter = None if version is None else self.adapter(listener, version)
-        encoded: Floats = self.bank.encode(self.base.lower([wish]), [adapter]).numpy()[0]
-        return unit(encoded - self.vectors.snapshot().mean)
+        texts = wishes.readings(wish)
+        encoded: Floats = self.bank.encode(self.base.lower(texts), [adapter] * len(texts)).numpy()
+        if self._requests is None:
+            self._requests = wishes.middle(self.base)
+        return unit(unit(encoded - self._requests).sum(axis=0))
+
+    def score(
+        self, listener: str, version: str | None, own: Sequence[Own], wish: str = "", wish_share: float = WISH_SHARE
+    ) -> tuple[Floats, Taste, str | None]:
+        """How well each song of the catalogue fits, (N,) in its row order; the taste; the version that answered."""
+        taste, version = self.taste(listener, version, own)
+        snapshot = self.vectors.snapshot()
+        if not len(snapshot.ids):
+            return np.empty(0, np.float32), taste, version
+        values = np.zeros(len(snapshot.ids), np.float32) if taste.empty else ranking.scores(taste, snapshot.units)
+        if wish:
+            wished = snapshot.units @ self.wish_unit(listener, version, wish)
+            values = wished if taste.empty else ranking.blend(values, wished, wish_share)
+        return values, taste, version
 
     def recommend(
         self,
@@ -193,16 +211,12 @@ class Engine:
 
         ``artists`` gives an artist key for song ids. With neither history nor wish the list is empty.
         """
-        taste, version = self.taste(listener, version, own)
+        values, taste, version = self.score(listener, version, own, ask.wish, ask.wish_share)
         if taste.empty and not ask.wish:
             return [], version
         snapshot = self.vectors.snapshot()
         if not len(snapshot.ids):
             return [], version
-        values = np.zeros(len(snapshot.ids), np.float32) if taste.empty else ranking.scores(taste, snapshot.units)
-        if ask.wish:
-            wished = snapshot.units @ self.wish_unit(listener, version, ask.wish)
-            values = wished if taste.empty else ranking.blend(values, wished, ask.wish_share)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = artists([int(snapshot.ids[r]) for r in best])

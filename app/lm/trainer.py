@@ -41,7 +41,7 @@ class TrainingSettings:
     negatives: int = 3000
     temperature: float = 0.05
     ridge: float = 1.0
-    solve_share: float = 0.7
+    solve_share: float = 0.35
     dislike: float = 0.3
     most_songs: int = 500
 
