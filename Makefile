@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup run test check bench-quality clean-vectors
+.PHONY: help install setup run test check bench-quality
 
 help: ## Show the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,8 +34,8 @@ test: install ## Run every test (browser and training suites too)
 	$(BIN)/python -m pytest
 
 check: install ## Lint and type-check
-	$(BIN)/ruff check app tests benchmarks
-	$(BIN)/ruff format --check app tests benchmarks
+	$(BIN)/ruff check app tests benchmarks tools
+	$(BIN)/ruff format --check app tests benchmarks tools
 	$(BIN)/mypy
 
 DATA ?= data/listening
@@ -43,5 +43,4 @@ TASK ?= discover
 LISTENERS ?= 100
 
 bench-quality: install ## Measure the recommendations: make bench-quality DATA=folder TASK=discover|new-artists|likes|ask
-	$(BIN)/python -c 'import implicit, scipy' 2>/dev/null || $(BIN)/python -m pip install --quiet implicit==0.7.3 scipy==1.17.1
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --task $(TASK) --listeners $(LISTENERS) $(ARGS)
