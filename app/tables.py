@@ -135,6 +135,14 @@ class SongGenre(Table):
     song_id: Mapped[int] = mapped_column(ForeignKey("songs.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
+class SongPlays(Table):
+    """How often the circle played a song, skips not counted. Triggers keep it in step with ``listens``."""
+
+    __tablename__ = "song_plays"
+    song_id: Mapped[int] = mapped_column(ForeignKey("songs.id", ondelete="CASCADE"), primary_key=True)
+    plays: Mapped[int] = mapped_column(index=True)
+
+
 class Listen(Table):
     """One play of one song by one listener at one time; undated ones carry their count in ``plays``."""
 

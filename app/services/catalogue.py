@@ -56,7 +56,7 @@ def new_song(
     """A song row from text that was already cleaned."""
     return Song(
         artist=artist, title=title, artist_key=artist_key(artist), title_key=title_key(title),
-        search_text=f" {plain(f'{artist} {title}')} ", year=year, genres=list(genres), moods=list(moods),
+        search_text=f" {plain(f'{artist} {title}')}  ", year=year, genres=list(genres), moods=list(moods),
         country=country, source=source,
     )  # fmt: skip
 

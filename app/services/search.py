@@ -1,8 +1,8 @@
 """Find songs by what people type, behind one function for every database.
 
 Each song has ``search_text``: artist and title, folded, without accents and punctuation. Words may come in any order
-and as prefixes. Where too few songs hold every word, songs that share enough trigrams are judged by rapidfuzz, so that
-a typo or two is forgiven.
+and as beginnings. Where few songs hold every word, those that look alike are judged by rapidfuzz, so that a
+typo or two is forgiven.
 """
 
 from __future__ import annotations
@@ -10,33 +10,59 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rapidfuzz import fuzz
-from sqlalchemy import Integer, Select, column, func, select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services.text import LONGEST, plain
-from app.tables import Listen, Song
+from app.services import search_index
+from app.services.text import LONGEST, artist_key, fold, plain
+from app.tables import Song, SongPlays
 
-_POOL = 300
 _ENOUGH = 74.0
-_TRIGRAMS = 24
+_FEW = 5
+_MOST_WORDS = 12
 
 
 def search(db: Session, query: str, limit: int = 20) -> list[Song]:
-    """Songs for a query, best first: whole name, then prefix, then how often the circle played them."""
-    words = plain(query[:LONGEST]).split()
+    """Songs for a query, best first: whole name, then beginnings, then how often the circle played them."""
+    readable = query[:LONGEST].encode("utf-8", "replace").decode().replace("\x00", " ")
+    words = plain(readable).split()[:_MOST_WORDS]
     if not words:
         return []
-    found = _with_all(db, words)
-    if len(found) < limit:
-        found += _alike(db, " ".join(words), {song.id for song in found})
-    plays = _plays(db, [song.id for song in found])
     asked = " ".join(words)
-    found.sort(key=lambda song: (*_closeness(song, asked, words), -plays.get(song.id, 0), song.id))
-    return found[:limit]
+    ids = [*search_index.named(db, artist_key(readable), fold(readable)), *search_index.holding(db, words)]
+    judged = _judge(db, ids, asked, words)
+    if len(judged) < limit and (more := search_index.holding(db, words, inside=True)):
+        judged |= _judge(db, [i for i in more if i not in judged], asked, words)
+    if len(judged) < min(_FEW, limit):
+        judged |= _judge(db, [i for i in search_index.alike(db, words) if i not in judged], asked, words, alike=True)
+    plays = _plays(db, list(judged))
+    best = sorted(judged, key=lambda song: (*judged[song], -plays.get(song, 0), song))[:limit]
+    found = {song.id: song for song in db.scalars(select(Song).where(Song.id.in_(best)))}
+    return [found[song] for song in best]
 
 
-def _closeness(song: Song, asked: str, words: Sequence[str]) -> tuple[int, float]:
-    artist, title = plain(song.artist), plain(song.title)
+_Closeness = tuple[int, float]
+
+
+def _judge(
+    db: Session, ids: Sequence[int], asked: str, words: Sequence[str], *, alike: bool = False
+) -> dict[int, _Closeness]:
+    """How close songs are, smaller is closer; those that neither hold every word nor are alike are left out."""
+    judged: dict[int, _Closeness] = {}
+    rows = db.execute(select(Song.id, Song.artist, Song.search_text).where(Song.id.in_(set(ids)))) if ids else ()
+    for song, name, both in rows:
+        artist = plain(name)
+        both = both.strip()
+        title = both[len(artist) + 1 :] if both.startswith(f"{artist} ") else both
+        close = _closeness(asked, words, artist, title)
+        if close is None and alike and (likeness := _likeness(asked, artist, title)) >= _ENOUGH:
+            close = (4, -likeness)
+        if close is not None:
+            judged[song] = close
+    return judged
+
+
+def _closeness(asked: str, words: Sequence[str], artist: str, title: str) -> _Closeness | None:
     both, turned = f"{artist} {title}", f"{title} {artist}"
     bare = artist.removeprefix("the ")
     if asked in (title, artist, both, turned, bare):
@@ -46,67 +72,20 @@ def _closeness(song: Song, asked: str, words: Sequence[str]) -> tuple[int, float
     parts = both.split()
     if all(any(part.startswith(word) for part in parts) for word in words):
         return 2, 0.0
-    if all(word in both for word in words):
-        return 3, 0.0
-    return 4, -_likeness(asked, song)
+    return (3, 0.0) if all(word in both for word in words) else None
 
 
-def _likeness(asked: str, song: Song) -> float:
+def _likeness(asked: str, artist: str, title: str) -> float:
     """0–100: the better of the query against title, artist, and both in either order."""
-    artist, title = plain(song.artist), plain(song.title)
+    both = f"{artist} {title}"
     return max(
         fuzz.ratio(asked, title), fuzz.ratio(asked, artist), fuzz.ratio(asked, artist.removeprefix("the ")),
-        fuzz.token_sort_ratio(asked, f"{artist} {title}"),
-        0.85 * fuzz.partial_ratio(asked, f"{artist} {title}") if len(asked) > 4 else 0.0,
+        fuzz.token_sort_ratio(asked, both), 0.85 * fuzz.partial_ratio(asked, both) if len(asked) > 4 else 0.0,
     )  # fmt: skip
-
-
-def _quoted(term: str) -> str:
-    return '"' + term.replace('"', '""') + '"'
-
-
-def _with_all(db: Session, words: Sequence[str]) -> list[Song]:
-    """Songs whose search text holds every word."""
-    long, short = [w for w in words if len(w) >= 3], [w for w in words if len(w) < 3]
-    wanted = select(Song)
-    if long and _is_sqlite(db):
-        wanted = wanted.where(Song.id.in_(_fts(" AND ".join(_quoted(word) for word in long))))
-    else:
-        short = list(words)
-    for word in short:
-        wanted = wanted.where(Song.search_text.contains(word, autoescape=True))
-    return list(db.scalars(wanted.limit(_POOL)))
-
-
-def _alike(db: Session, asked: str, already: set[int]) -> list[Song]:
-    """Songs that share trigrams with the query and are close enough by edit distance."""
-    trigrams = sorted({asked[i : i + 3] for i in range(len(asked) - 2) if " " not in asked[i : i + 3].strip()})
-    if not trigrams or not _is_sqlite(db):
-        return []
-    expression = " OR ".join(_quoted(t) for t in trigrams[:_TRIGRAMS])
-    ids = db.scalars(
-        text("SELECT rowid FROM song_search WHERE song_search MATCH :m ORDER BY rank LIMIT :n"),
-        {"m": expression, "n": _POOL},
-    )
-    candidates = db.scalars(select(Song).where(Song.id.in_([i for i in ids if i not in already])))
-    return [song for song in candidates if _likeness(asked, song) >= _ENOUGH]
-
-
-def _fts(expression: str) -> Select[tuple[int]]:
-    """Ids of songs that the trigram index finds, as a subquery."""
-    matches = text("SELECT rowid AS id FROM song_search WHERE song_search MATCH :match LIMIT 2000")
-    found = matches.bindparams(match=expression).columns(column("id", Integer)).subquery("found")
-    return select(found.c.id)
-
-
-def _is_sqlite(db: Session) -> bool:
-    return db.get_bind().dialect.name == "sqlite"
 
 
 def _plays(db: Session, ids: Sequence[int]) -> dict[int, int]:
     if not ids:
         return {}
-    rows = db.execute(
-        select(Listen.song_id, func.sum(Listen.plays)).where(Listen.song_id.in_(ids)).group_by(Listen.song_id)
-    )
-    return {song: int(plays) for song, plays in rows}
+    rows = db.execute(select(SongPlays.song_id, SongPlays.plays).where(SongPlays.song_id.in_(ids)))
+    return {row.song_id: row.plays for row in rows}
