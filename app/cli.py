@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from app.cli_pretrain import add_to as add_pretrain
 from app.db import Database
 from app.errors import BadInput, EarshotError
 from app.main import KINDS, open_engine, open_store
@@ -267,3 +268,6 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
         f"{facts.base_parameters:,} against {facts.trainable_parameters:,} trainable parameters "
         f"({100 * facts.share:.2f} %)",
     )
+
+
+add_pretrain(main, command)
