@@ -13,7 +13,7 @@ import hashlib
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -80,7 +80,33 @@ def artist_key(artist: str) -> str:
 
 
 def read_directory(folder: Path) -> Source:
-    """Read a directory in the plain format. Raises BadInput if it has no songs or nothing that groups them."""
+    """Read a directory to learn from it; listeners held back are dropped.
+
+    Raises BadInput if it has no songs or nothing that groups them.
+    """
+    ids, pieces, digest = _songs(folder)
+    everybody, away, left_out = _listens(folder / "listens.tsv", ids, lambda listener: not held_back(listener))
+    listeners = [name for name in sorted(everybody) if len(set(everybody[name]) - away[name]) >= SMALLEST_GROUP]
+    names = list(ids)
+    marks = sorted(mark(name, [names[song] for song in everybody[name]]) for name in listeners)
+    histories = [_history(everybody[name], away[name]) for name in listeners]
+    playlists = _playlists(folder / "playlists.tsv", ids)
+    if not histories and not playlists:
+        raise BadInput(f"{folder} has no listener and no playlist of {SMALLEST_GROUP} songs or more to learn from.")
+    groups: dict[Kind, Sequence[Group]] = {"listeners": histories, "playlists": playlists}
+    return Source(folder.resolve().name, pieces, groups, digest, tuple(marks), left_out)
+
+
+def read_everybody(folder: Path) -> tuple[Source, dict[str, Group]]:
+    """Read a directory to measure with it: its songs, and every listener's history, held back or not."""
+    ids, pieces, digest = _songs(folder)
+    everybody, away, _ = _listens(folder / "listens.tsv", ids, lambda listener: True)
+    histories = {name: _history(everybody[name], away[name]) for name in sorted(everybody)}
+    return Source(folder.resolve().name, pieces, {}, digest), histories
+
+
+def _songs(folder: Path) -> tuple[dict[str, int], list[Piece], str]:
+    """Row numbers by song id, the songs, and the digest of all files. Raises BadInput."""
     if not (folder / "songs.tsv").is_file():
         raise BadInput(f"{folder} has no songs.tsv, so it is no directory in the plain format.")
     digest = hashlib.sha256()
@@ -94,12 +120,7 @@ def read_directory(folder: Path) -> Source:
         if piece is not None and row["song_id"] not in ids:
             ids[row["song_id"]] = len(pieces)
             pieces.append(piece)
-    listeners, marks, left_out = _listeners(folder / "listens.tsv", ids)
-    playlists = _playlists(folder / "playlists.tsv", ids)
-    if not listeners and not playlists:
-        raise BadInput(f"{folder} has no listener and no playlist of {SMALLEST_GROUP} songs or more to learn from.")
-    groups: dict[Kind, Sequence[Group]] = {"listeners": listeners, "playlists": playlists}
-    return Source(folder.resolve().name, pieces, groups, digest.hexdigest(), tuple(sorted(marks)), left_out)
+    return ids, pieces, digest.hexdigest()
 
 
 def _table(path: Path) -> Iterator[dict[str, str]]:
@@ -124,33 +145,31 @@ def _piece(row: Mapping[str, str]) -> Piece | None:
     return Piece(artist, _TRACK_NUMBER.sub("", title).strip() or title, tags, known)
 
 
-def _listeners(path: Path, ids: Mapping[str, int]) -> tuple[list[Group], list[str], int]:
-    """Histories that may be learnt from, their listeners' marks, and how many listeners were held back.
-
-    A song weighs log(1 + plays); disliked ones (rated 2 or less) are left out of the group, not of the mark.
-    """
-    names = {row: id_ for id_, row in ids.items()}
+def _listens(
+    path: Path, ids: Mapping[str, int], wanted: Callable[[str], bool]
+) -> tuple[dict[str, dict[int, float]], dict[str, set[int]], int]:
+    """Plays by listener and song, disliked songs by listener (rated 2 or less), and how many listeners were dropped."""
     plays: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
     away: dict[str, set[int]] = defaultdict(set)
-    left_out: set[str] = set()
+    dropped: set[str] = set()
     for row in _table(path):
         listener, song = row.get("user_id", ""), ids.get(row.get("song_id", ""))
         if not listener or song is None:
             continue
-        if held_back(listener):
-            left_out.add(listener)
+        if not wanted(listener):
+            dropped.add(listener)
             continue
         count, rating = _number(row.get("plays", "")), _number(row.get("rating", ""))
         plays[listener][song] += 1.0 if count is None or count <= 0 else count
         if rating is not None and rating <= _DISLIKED:
             away[listener].add(song)
-    groups, marks = [], []
-    for listener in sorted(plays):
-        songs = {s: n for s, n in sorted(plays[listener].items()) if s not in away[listener]}
-        if len(songs) >= SMALLEST_GROUP:
-            groups.append(Group(tuple(songs), tuple(math.log1p(n) for n in songs.values())))
-            marks.append(mark(listener, [names[s] for s in plays[listener]]))
-    return groups, marks, len(left_out)
+    return plays, away, len(dropped)
+
+
+def _history(plays: Mapping[int, float], away: set[int]) -> Group:
+    """A listener's songs, each by log(1 + plays), less the disliked ones."""
+    songs = {song: math.log1p(plays[song]) for song in sorted(plays) if song not in away}
+    return Group(tuple(songs), tuple(songs.values()))
 
 
 def _number(value: str) -> float | None:
