@@ -48,6 +48,9 @@ _PRECISIONS = ["auto", "bfloat16", "float32"]
 @click.option("--out", type=click.Path(path_type=Path), required=True, help=_HELP["out"])
 @click.option("--steps", type=click.IntRange(1), default=800, show_default=True, help="Steps of the LoRA.")
 @click.option("--teacher-steps", type=click.IntRange(1), default=400, show_default=True, help="Steps of the teacher.")
+@click.option(
+    "--texts", type=click.IntRange(1), default=256, show_default=True, help="Texts that the LoRA sees a step."
+)
 @click.option("--minutes", type=click.FloatRange(0), default=0.0, help=_HELP["minutes"])
 @click.option("--rank", type=click.IntRange(1, 256), default=32, show_default=True, help="Rank of the LoRA.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed: same adapter.")
@@ -71,6 +74,7 @@ def pretrain(shell: Shell, data: Sequence[Path], out: Path, **given: Any) -> Non
     precision = given["precision"]
     settings = pretraining.PretrainSettings(
         steps=given["steps"], teacher_steps=given["teacher_steps"], minutes=given["minutes"], rank=given["rank"],
+        texts_a_step=given["texts"],
         seed=given["seed"],
         precision=pretraining.best_precision(device) if precision == "auto" else precision,
     )  # fmt: skip

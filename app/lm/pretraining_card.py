@@ -99,8 +99,8 @@ random (0.5 is chance). Unseen artists' texts were never trained on; what the te
 ## How to rebuild it
 
 `earshot pretrain{data_words} --out models/{out.name} --steps {done.steps} --teacher-steps {done.teacher_steps}
---rank {settings.rank} --seed {settings.seed} --precision {done.precision}`, with directories in the plain format of
-those names. The same data, seed, machine and number of threads give the same file.
+--texts {settings.texts_a_step} --rank {settings.rank} --seed {settings.seed} --precision {done.precision}`, with
+directories in the plain format of those names. The same data, seed, machine and number of threads give the same file.
 
 ## How to build one from ListenBrainz
 
