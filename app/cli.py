@@ -100,12 +100,13 @@ def serve(shell: Shell) -> None:
 
 
 @main.command()
+@click.option("--parent", type=int, help="Stop when this process is no longer the parent.")
 @command
-def worker(shell: Shell) -> None:
+def worker(shell: Shell, parent: int | None) -> None:
     """Run retrain jobs until stopped; `serve` starts one of these by itself."""
     run = _worker(shell)
     run.stop_on_signals()
-    run.run()
+    run.run(parent)
 
 
 def _worker(shell: Shell) -> Any:

@@ -35,7 +35,9 @@ class WorkerProcess:
         while not self._stopping.is_set():
             # A session of its own: a Ctrl-C in the terminal reaches the web process, which then stops the child.
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "app", "worker"], env=os.environ.copy(), start_new_session=True
+                [sys.executable, "-m", "app", "worker", "--parent", str(os.getpid())],
+                env=os.environ.copy(),
+                start_new_session=True,
             )
             code = self._child.wait()
             if not self._stopping.is_set():

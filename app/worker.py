@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -88,11 +89,11 @@ class Worker:
             self._engine = self._open()
         return self._engine
 
-    def run(self) -> None:
-        """Serve jobs until ``stopping`` is set."""
+    def run(self, parent: int | None = None) -> None:
+        """Serve jobs until ``stopping`` is set, or until ``parent`` has gone, as when it was killed."""
         log.info("worker %s is ready", self.owner)
         swept = False
-        while not self.stopping.is_set():
+        while not self.stopping.is_set() and (parent is None or os.getppid() == parent):
             try:
                 with self.db.write() as session:
                     retraining.reclaim(session, self.owner)

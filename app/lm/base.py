@@ -100,6 +100,7 @@ class Base:
         self.parameters = sum(p.numel() for p in network.parameters())
         settings = {
             "weights": files.weights_sha256,
+            "files": files.settings_sha256(),
             "music": music,
             "pooling": self.architecture.pooling,
             "max_tokens": MAX_TOKENS,

@@ -197,6 +197,8 @@ class Engine:
         if taste.empty and not ask.wish:
             return [], version
         snapshot = self.vectors.snapshot()
+        if not len(snapshot.ids):
+            return [], version
         values = np.zeros(len(snapshot.ids), np.float32) if taste.empty else ranking.scores(taste, snapshot.units)
         if ask.wish:
             wished = snapshot.units @ self.wish_unit(listener, version, ask.wish)
@@ -263,7 +265,7 @@ class Engine:
             "base_fingerprint": self.fingerprint,
             "music_adapter": self.base.music,
             "pooling": self.base.architecture.pooling,
-            "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": len(train) - len(learn)},
+            "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": sum(s.weight < 0 for s in train)},
             "settings": settings_dict(settings) | {"seed": seed},
             "before": before.as_dict(),
             "after": after.as_dict(),

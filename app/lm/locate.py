@@ -11,7 +11,7 @@ from pathlib import Path
 from app.errors import BaseAltered, BaseMissing
 
 _CHUNK = 1 << 20
-WEIGHT_FILES = ("model.safetensors",)
+SETTINGS_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "tokenizer.model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,10 @@ class BaseFiles:
     folder: Path
     weights_sha256: str
     licence: str
+
+    def settings_sha256(self) -> dict[str, str]:
+        """sha256 of the small files that change a vector as much as the weights do."""
+        return {name: sha256_of(self.folder / name) for name in SETTINGS_FILES if (self.folder / name).is_file()}
 
 
 def sha256_of(path: Path) -> str:

@@ -235,7 +235,9 @@ class Trainer:
         listener does not know and those that they dislike. adapted: (S, D) units."""
         count = len(adapted)
         chosen = torch.randperm(count, generator=self.random)[: self.settings.found_a_step]
-        drawn = torch.randint(len(self.unknown), (self.settings.negatives,), generator=self.random)
+        # No more than half of them, or in a small catalogue a dislike would count no more than not knowing a song.
+        most = min(self.settings.negatives, (len(self.unknown) + 1) // 2)
+        drawn = torch.randperm(len(self.unknown), generator=self.random)[:most]
         own = self._own[self.liked_at[sample[chosen]]]
         wrong = torch.cat([self.units[self.unknown[drawn]], self._own[self.disliked_at]])
         speaking = torch.cat([wrong, own]) @ adapted.T * SHARP + weights.log()  # (W + P, S)
@@ -249,10 +251,11 @@ class Trainer:
 
 
 def _largest(songs: TrainingSongs, most: int) -> TrainingSongs:
-    """The ``most`` weightiest songs, so that time and memory stay bounded."""
+    """The ``most`` weightiest songs, liked ones before others, so that time and memory stay bounded."""
     if len(songs.ids) <= most:
         return songs
-    keep = sorted(sorted(range(len(songs.ids)), key=lambda i: (-songs.weights[i], songs.ids[i]))[:most])
+    order = sorted(range(len(songs.ids)), key=lambda i: (not songs.liked[i], -songs.weights[i], songs.ids[i]))
+    keep = sorted(order[:most])
     return TrainingSongs(
         ids=[songs.ids[i] for i in keep],
         texts=[songs.texts[i] for i in keep],

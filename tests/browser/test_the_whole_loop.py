@@ -166,23 +166,23 @@ def test_two_browsers_at_once_see_only_their_own(running: Running, visit: Visit)
 
 HOSTILE = [
     "<script>document.title='owned'</script><b>bold</b>",
-    "‮gnos rewop‬ العربية 日本語",
+    "\u202egnos rewop\u202c العربية 日本語",
     "💿🎧👩‍👩‍👧‍👦" * 20,
     "w" * 500,
 ]
 
 
-@pytest.mark.parametrize("title", HOSTILE, ids=["html", "bidi", "emoji", "long"])
-def test_hostile_titles_are_only_text_on_every_page(running: Running, visit: Visit, title: str) -> None:
+def test_hostile_titles_are_only_text_on_every_page(running: Running, visit: Visit) -> None:
     mira = visit(running, size=PHONE)
     page = mira.page
     mira.sign_up_first()
-    page.goto(f"{running.url}/listens/new")
-    page.get_by_label("Artist", exact=True).fill(title[:500])
-    page.get_by_label("Title", exact=True).fill(title)
-    page.get_by_role("button", name="Log it", exact=True).last.click()
-    expect(page.locator("#lately")).to_be_visible()
-    for path in ("/", "/listens", "/listens/new?q=" + "w", "/recommend?mode=discover&wish=song", "/taste"):
+    for title in HOSTILE:
+        page.goto(f"{running.url}/listens/new")
+        page.get_by_label("Artist", exact=True).fill(title)
+        page.get_by_label("Title", exact=True).fill(title)
+        page.get_by_role("button", name="Log it", exact=True).last.click()
+        expect(page.locator("#lately")).to_be_visible()
+    for path in ("/", "/listens", "/listens/new?q=w", "/recommend?wish=song", "/recommend?mode=familiar", "/taste"):
         page.goto(running.url + path)
         no_sideways_scrolling(page)
         assert "owned" not in page.title()

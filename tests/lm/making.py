@@ -18,9 +18,8 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerFast
 
 from app.lm.base import Base, load
 from app.lm.locate import locate
-from app.lm.ranking import unit
 from app.lm.store import AdapterFolder, AdapterStore, LoraTensors
-from app.lm.vectors import Floats, Snapshot
+from app.lm.vectors import Floats, Snapshot, snapshot_of, unit
 
 NOWHERE = Path("there-is-no-base.toml")
 TEXTS = [
@@ -158,7 +157,7 @@ def random_units(count: int, dimension: int, seed: int, centre: float = 0.5) -> 
     return unit(random.normal(size=(count, dimension)).astype(np.float32) + np.float32(centre))
 
 
-def snapshot_of(vectors: Floats, first_id: int = 1) -> Snapshot:
+def catalogue_of(vectors: Floats, first_id: int = 1) -> Snapshot:
     """A catalogue of these rows, with ids from ``first_id`` on."""
     ids = np.arange(first_id, first_id + len(vectors), dtype=np.int64)
     return snapshot_of(ids, vectors)

@@ -47,16 +47,17 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "qwen3": Qwen3Config(**DECODER, head_dim=8),
     "mistral": MistralConfig(**DECODER, sliding_window=8),
 }
-QUERY_AND_VALUE = {
-    "bert": ("encoder.layer.{}.attention.self.query", "encoder.layer.{}.attention.self.value"),
-    "roberta": ("encoder.layer.{}.attention.self.query", "encoder.layer.{}.attention.self.value"),
-    "mpnet": ("encoder.layer.{}.attention.attn.q", "encoder.layer.{}.attention.attn.v"),
-    "distilbert": ("transformer.layer.{}.attention.q_lin", "transformer.layer.{}.attention.v_lin"),
+BERT_LIKE = ("attention.self.query", "attention.self.value", "attention.output.dense")
+QUERY_VALUE_AND_OUTPUT = {
+    "bert": ("encoder.layer", BERT_LIKE),
+    "roberta": ("encoder.layer", BERT_LIKE),
+    "mpnet": ("encoder.layer", ("attention.attn.q", "attention.attn.v", "attention.attn.o")),
+    "distilbert": ("transformer.layer", ("attention.q_lin", "attention.v_lin", "attention.out_lin")),
 }
-DECODERS_QUERY_AND_VALUE = ("layers.{}.self_attn.q_proj", "layers.{}.self_attn.v_proj")
+DECODERS_QUERY_VALUE_AND_OUTPUT = ("layers", ("self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj"))
 DECODERS = {"llama", "qwen2", "qwen2-sliding", "qwen3", "mistral"}
 LISTENER, VERSION = "0" * 15 + "a", "0" * 15 + "1"
-BRIEF = TrainingSettings(rank=4, distil_steps=2, leave_one_out_steps=2, songs_a_step=4, negatives=5)
+BRIEF = TrainingSettings(rank=4, steps=2, songs_a_step=4, found_a_step=3, negatives=5)
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -77,9 +78,26 @@ def any_base(folder: Path) -> Base:
     return load_folder(folder)
 
 
-def test_targets_are_the_query_and_value_projections_of_the_top_layers(kind: str, any_base: Base) -> None:
-    names = QUERY_AND_VALUE.get(kind, DECODERS_QUERY_AND_VALUE)
-    assert any_base.targets == [name.format(layer) for layer in (1, 2) for name in names]
+@pytest.mark.parametrize("top_layers", [1, 2, 9])
+def test_targets_are_the_query_value_and_output_projections_of_the_top_layers(
+    kind: str, any_base: Base, top_layers: int
+) -> None:
+    stack, names = QUERY_VALUE_AND_OUTPUT.get(kind, DECODERS_QUERY_VALUE_AND_OUTPUT)
+    layers = (0, 1, 2)[-top_layers:]
+    found = any_base.architecture.targets(any_base.network, top_layers)
+    assert sorted(found) == sorted(f"{stack}.{layer}.{name}" for layer in layers for name in names)
+
+
+def test_the_last_layer_alone_is_adapted_unless_told_otherwise(any_base: Base) -> None:
+    assert any_base.top_layers == 1
+    assert any_base.targets == any_base.architecture.targets(any_base.network, 1)
+
+
+def test_how_many_layers_are_adapted_makes_no_other_base_and_no_other_vectors(folder: Path, any_base: Base) -> None:
+    more = load_folder(folder, top_layers=2)
+    assert len(more.targets) == 2 * len(any_base.targets)
+    assert more.fingerprint == any_base.fingerprint
+    assert torch.equal(more.encode(TEXTS), any_base.encode(TEXTS))
 
 
 def test_encoders_pool_by_the_mean_and_decoders_by_the_last_token(kind: str, any_base: Base) -> None:
@@ -167,7 +185,7 @@ def test_the_real_base_is_cut_where_its_config_says(base: Base) -> None:
     assert base.architecture.pooling == "mean"
     assert base.dimension == 384
     assert base.targets == [
-        f"encoder.layer.{layer}.attention.self.{name}" for layer in (4, 5) for name in ("query", "value")
+        f"encoder.layer.5.attention.{name}" for name in ("self.query", "self.value", "output.dense")
     ]
     halves = SlotBank(base, rank=2, slots=1).encode(base.lower(TEXTS), [None] * len(TEXTS))
     torch.testing.assert_close(halves, base.encode(TEXTS), atol=1e-5, rtol=0)
@@ -178,3 +196,8 @@ def test_a_base_without_linear_projections_is_refused_by_name(tmp_path: Path) ->
     save_tiny_base(tmp_path, config)
     with pytest.raises(BaseUnsupported, match=r"GPT2Model.*BERT-, RoBERTa-, MPNet- and Llama-like"):
         load_folder(tmp_path)
+
+
+def test_copies_for_slots_and_training_share_every_tensor_with_the_base(any_base: Base) -> None:
+    own = {parameter.data_ptr() for parameter in any_base.network.parameters()}
+    assert {parameter.data_ptr() for parameter in any_base.upper_network().parameters()} <= own

@@ -173,4 +173,11 @@ def test_another_base_has_another_fingerprint_and_the_same_base_the_same(tiny_fo
     flip_byte(tmp_path / "model.safetensors", -2)
     altered = load(locate(NOWHERE, str(tmp_path)))
     assert altered.fingerprint != same
-    assert load_folder(tiny_folder, top_layers=1).fingerprint != same
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_settings_and_tokenizer_make_another_base_as_weights_do(tiny_folder: Path, tmp_path: Path, file: str) -> None:
+    shutil.copytree(tiny_folder, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / file).open("a", encoding="utf-8") as stream:
+        stream.write("\n")
+    assert load_folder(tmp_path).fingerprint != load_folder(tiny_folder).fingerprint

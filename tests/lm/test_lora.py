@@ -30,5 +30,7 @@ def test_the_count_for_the_real_base_is_what_peft_trains(engine: Engine, base: B
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     facts = engine.facts()
     assert facts.trainable_parameters == trained
+    assert (facts.matrices, facts.frozen_in_matrices) == (3, 3 * 384 * 384)
+    assert facts.trainable_parameters == 18_432
     assert facts.base_parameters == sum(p.numel() for p in base.network.parameters())
     assert facts.share < 0.01
