@@ -100,7 +100,7 @@ def pretrain(
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with _same_every_time():
         texts = Texts(world)
-        features = _features(base, world, run, random(_READ, 0), report).to(device)
+        features = _features(base, world, run, settings, random(_READ, 0), report).to(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             teacher = Teacher(features).to(device)
@@ -153,24 +153,30 @@ def _same_every_time() -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
-def _features(base: Base, world: World, run: Checkpoints, random: np.random.Generator, report: Report) -> Tensor:
+def _features(
+    base: Base,
+    world: World,
+    run: Checkpoints,
+    settings: PretrainSettings,
+    random: np.random.Generator,
+    report: Report,
+) -> Tensor:
     """(N, D) centred unit vectors of the artists by the untaught base."""
-    saved = run.load("features")
-    if saved is not None:
-        return saved["features"]  # type: ignore[no-any-return]
     written = probes(world, range(len(world.names)), random)
     flat = [text for texts in written for text in texts]
     of = np.repeat(np.arange(len(written)), [len(texts) for texts in written])
     order = sorted(range(len(flat)), key=lambda i: (len(flat[i]), i))
-    vectors = torch.empty(len(flat), base.dimension)
-    for start in range(0, len(order), 512):
-        rows = order[start : start + 512]
-        vectors[rows] = base.encode([flat[i] for i in rows]).cpu()
-        report("reading", start + len(rows), len(flat), 0.0)
+    read = run.load("reading") or {"done": 0, "vectors": torch.zeros(len(flat), base.dimension)}
+    vectors, chunk = read["vectors"], 2 * settings.texts_a_step
+    for start in range(read["done"], len(order), chunk):
+        rows = order[start : start + chunk]
+        vectors[rows] = base.encode([flat[i] for i in rows])
+        done = start + len(rows)
+        report("reading", done, len(flat), 0.0)
+        if (start // chunk + 1) % settings.save_every == 0 or done == len(flat):
+            run.save("reading", {"done": done, "vectors": vectors})
     means = means_of(vectors, of, len(written))
-    features = normalize(means - means.mean(0), dim=-1)
-    run.save("features", {"features": features})
-    return features
+    return normalize(means - means.mean(0), dim=-1)
 
 
 def _train_teacher(
