@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup run test check bench-quality
+.PHONY: help install setup run test test-postgres check bench-quality
 
 help: ## Show the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,9 +29,13 @@ setup: install ## Verify the base, migrate, load the starter songs, encode the c
 run: setup ## Set everything up and serve on http://127.0.0.1:8000
 	$(BIN)/earshot serve
 
-test: install ## Run every test (browser and training suites too)
+test: install ## Run every test (browser and training suites too) but those of test-postgres
 	@tools/chromium
 	$(BIN)/python -m pytest
+
+test-postgres: install ## Run the tests on a real PostgreSQL (root installs Debian's); `make test` leaves them out by -m
+	@tools/postgres
+	$(BIN)/python -m pytest -m postgres tests/postgres
 
 check: install ## Lint and type-check
 	$(BIN)/ruff check app tests benchmarks tools

@@ -14,6 +14,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from app.cli_pretrain import add_to as add_pretrain
 from app.db import Database
 from app.errors import BadInput, EarshotError
 from app.main import KINDS, open_engine, open_store
@@ -271,5 +272,7 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
         f"({100 * facts.share:.2f} %)",
     )
 
+
+add_pretrain(main, command)
 
 from app import cli_catalogue  # noqa: E402, F401  (its commands join ``main``)

@@ -24,7 +24,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port that `earshot serve` listens on.")
     database_url: str = Field("", description="SQLAlchemy URL; empty is SQLite in data/earshot.db under the home.")
     base_model: str = Field("", description="Another base: a folder, or a hub id that `earshot model fetch` brought.")
-    music_adapter: str = Field("none", description="The music adapter under models/ to fold into the base, or `none`.")
+    music_adapter: str = Field(
+        "music-clean", description="The music adapter under models/: `music`, `music-clean`, your own, or `none`."
+    )
     models: Path = Field(PROJECT / "models", description="Folder with base.toml and the music adapters.")
     min_songs: int = Field(12, ge=2, description="Different liked songs that a retrain needs.")
     slots: int = Field(64, ge=1, description="Adapters that can answer in one batch.")
@@ -64,5 +66,7 @@ class Settings(BaseSettings):
 
     @property
     def music(self) -> Path | None:
-        """Folder of the music adapter, if one is chosen."""
-        return None if self.music_adapter == "none" else self.models / self.music_adapter
+        """Folder of the music adapter, if one is chosen. The default is for the shipped base, not for another one."""
+        if self.music_adapter == "none" or (self.base_model and "music_adapter" not in self.model_fields_set):
+            return None
+        return self.models / self.music_adapter

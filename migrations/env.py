@@ -12,6 +12,9 @@ url = context.config.attributes.get("url") or Settings().url
 database = Database(url)
 # "immediate" takes SQLite's write lock at BEGIN: two processes that start at once migrate one after the other.
 with database.engine.connect().execution_options(immediate=True) as connection:
+    if not database.is_sqlite:
+        connection.exec_driver_sql("SELECT pg_advisory_lock(40014001)")  # the same; given back with the connection
+        connection.commit()
     context.configure(
         connection=connection,
         target_metadata=Table.metadata,

@@ -38,8 +38,8 @@ def no_settings_from_outside() -> None:
 
 @pytest.fixture(scope="session")
 def base() -> Base:
-    """The real base, verified and loaded."""
-    return load(locate(BASE_TOML))
+    """The real base, verified and loaded, with the music adapter that is the default."""
+    return load(locate(BASE_TOML), music_folder=Settings().music)
 
 
 @pytest.fixture(scope="session")

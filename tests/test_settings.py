@@ -86,6 +86,13 @@ def test_no_music_adapter_is_none(tmp_path: Path) -> None:
     assert Settings(models=tmp_path, music_adapter="music-1").music == tmp_path / "music-1"
 
 
+def test_the_default_music_adapter_is_for_the_shipped_base_only(tmp_path: Path) -> None:
+    assert Settings(models=tmp_path).music == tmp_path / "music"
+    assert Settings(models=tmp_path, base_model="another").music is None
+    named = Settings(models=tmp_path, base_model="another", music_adapter="mine")
+    assert named.music == tmp_path / "mine"
+
+
 def test_web_and_worker_share_the_cores_unless_told_otherwise() -> None:
     assert Settings().numeric_threads(3) == 3
     assert Settings().numeric_threads(0) == max(1, (os.cpu_count() or 1) // 2)

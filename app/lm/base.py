@@ -118,7 +118,8 @@ class Base:
     def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Input ids and mask, both (B, T), padded to the longest text and cut at MAX_TOKENS tokens."""
         encoded = self.tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-        return encoded["input_ids"], encoded["attention_mask"]
+        device = next(self.network.parameters()).device
+        return encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
 
     @torch.inference_mode()
     def lower(self, texts: Sequence[str]) -> Lower:
@@ -199,7 +200,7 @@ class Base:
             rows = order[start : start + batch]
             input_ids, mask = self.tokenize([texts[i] for i in rows])
             hidden = self.network(input_ids=input_ids, attention_mask=mask).last_hidden_state
-            result[rows] = self.pool(hidden, mask)
+            result[rows] = self.pool(hidden, mask).cpu()
         return result
 
     def weights_digest(self) -> str:

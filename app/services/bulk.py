@@ -95,9 +95,9 @@ def _insert(db: Session, rows: Sequence[FileSong]) -> int:
         )  # fmt: skip
         values.append({name: getattr(song, name) for name in _COLUMNS})
     insert = sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
-    statement = insert(_TABLE).on_conflict_do_nothing(index_elements=["artist_key", "title_key"])
+    statement = insert(_TABLE).on_conflict_do_nothing(index_elements=["artist_key", "title_key"]).returning(Song.id)
     values.sort(key=lambda song: (song["artist_key"], song["title_key"]))  # neighbours in the index, neighbours on disk
-    return db.connection().execute(statement, values).rowcount
+    return len(db.connection().execute(statement, values).all())
 
 
 _TABLE: Table = inspect(Song).local_table  # type: ignore[assignment]

@@ -202,7 +202,7 @@ def test_a_catalogue_that_is_not_encoded_yet_gives_no_list(
 
 def test_an_adapter_of_other_layers_is_not_served(shared: Engine, anas: list[Own], artists: dict[int, str]) -> None:
     """The fingerprint is that of the vectors, so the names of the tensors must tell."""
-    two = load(locate(BASE_TOML), top_layers=2)
+    two = load(locate(BASE_TOML), top_layers=2, music_folder=Settings().music)
     assert two.fingerprint == shared.fingerprint
     tensors = peft_tensors(shapes_of(two), 8, seed=1)
     write_adapter(shared.store, CARA, "e" * 16, tensors, fingerprint=shared.fingerprint, rank=8)
