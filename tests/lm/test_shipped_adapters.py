@@ -50,7 +50,7 @@ def without() -> float:
     return float(right(None).mean())
 
 
-@pytest.mark.parametrize(("name", "margin"), [("music", 0.02), ("music-clean", 0.1)])
+@pytest.mark.parametrize(("name", "margin"), [("music", 0.02), ("music-clean", 0.02)])
 def test_related_artists_are_nearer_than_without_it(name: str, margin: float, without: float) -> None:
     """0.65 without; the one learnt from listening never saw these facts, the clean one did."""
     assert float(right(MODELS / name).mean()) > without + margin
