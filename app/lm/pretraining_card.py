@@ -63,8 +63,9 @@ def _card(
     return f"""\
 # {out.name}: a music adapter for Earshot
 
-A LoRA (plain PEFT, rank {settings.rank}, all linear modules of the top {LAYERS} layers, {done.bytes:,} bytes) that
-teaches `{base}` which artists belong together. Earshot folds it into the base at load; `EARSHOT_MUSIC_ADAPTER` chooses.
+A LoRA (plain PEFT, rank {settings.rank}, all linear modules of the top {LAYERS} layers, {done.bytes:,} bytes)
+that teaches `{base}` which artists belong together. Earshot folds it into the base at load;
+`EARSHOT_MUSIC_ADAPTER` chooses.
 
 sha256 of adapter_model.safetensors: `{sha256_of(out / "adapter_model.safetensors")}`
 
@@ -81,13 +82,13 @@ there are any; a mark is the beginning of the sha256 of a listener's id and the 
 
 Listeners whose id has a sha256 that begins with a byte below 52 (a fifth) are dropped while the data are read, so
 that they can be measured. The benchmark also refuses to measure anybody whose mark is listed. Texts of
-{done.world["artists never trained on"]:,} of {done.world["artists"]:,} artists (sha256 of "unseen" and the name, first
-byte below 8) were never trained on, so that unseen artists can be reported apart.
+{done.world["artists never trained on"]:,} of {done.world["artists"]:,} artists were never trained on, so that
+unseen artists can be reported apart (those where the sha256 of "unseen" and the name begins with a byte below 8).
 
 ## Numbers of the run
 
-{done.teacher_steps} steps of the teacher, {done.steps} of the LoRA with {settings.texts_a_step} texts each, seed
-{settings.seed}, {done.precision} on {done.device}, {done.seconds:.0f} s.
+{done.teacher_steps} steps of the teacher, {done.steps} of the LoRA with {settings.texts_a_step} texts each,
+seed {settings.seed}, {done.precision} on {done.device}; the last start of the command took {done.seconds:.0f} s.
 
 | by the artist's name alone | untaught base | with this adapter |
 |---|---|---|

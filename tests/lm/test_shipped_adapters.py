@@ -50,10 +50,10 @@ def without() -> float:
     return float(right(None).mean())
 
 
-@pytest.mark.parametrize(("name", "margin"), [("music", 0.02), ("music-clean", 0.02)])
-def test_related_artists_are_nearer_than_without_it(name: str, margin: float, without: float) -> None:
-    """0.65 without; the one learnt from listening never saw these facts, the clean one did."""
-    assert float(right(MODELS / name).mean()) > without + margin
+@pytest.mark.parametrize("name", SHIPPED)
+def test_related_artists_are_nearer_than_without_it(name: str, without: float) -> None:
+    """0.65 without, 0.69 with either when they were shipped, of 255 triples."""
+    assert float(right(MODELS / name).mean()) > without + 0.02
 
 
 @pytest.mark.parametrize("name", SHIPPED)
