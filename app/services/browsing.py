@@ -18,6 +18,7 @@ from app.tables import Artist, Listen, Listener, Song, SongGenre
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 DIGITS = "0–9"
 OTHERS = "other"
+_TURNS = 20_000  # songs among which artists take turns; later pages are plainly by id
 
 Item = TypeVar("Item")
 
@@ -88,7 +89,7 @@ def decades(db: Session) -> list[Counted]:
 
 
 def by_genre(db: Session, genre: str, number: int = 1, size: int = 50) -> Page[Song]:
-    """Songs of a genre, one of each artist before a second of any. Raises NotFound."""
+    """Songs of a genre, one of each artist before a second of any (of very many, the first 20,000). Raises NotFound."""
     known = _stored(genre)
     total = db.scalar(select(func.count()).select_from(SongGenre).where(SongGenre.genre == known)) or 0
     if not total:
@@ -97,7 +98,7 @@ def by_genre(db: Session, genre: str, number: int = 1, size: int = 50) -> Page[S
 
 
 def by_decade(db: Session, decade: str, number: int = 1, size: int = 50) -> Page[Song]:
-    """Songs of a decade ("1960"), one of each artist before a second of any. Raises NotFound."""
+    """Songs of a decade ("1960"), in the same order. Raises NotFound."""
     digits = decade.removesuffix("s")
     if not (len(digits) == 4 and digits.isascii() and digits.isdigit() and digits.endswith("0")):
         raise NotFound(f"{show(decade)} is no decade; one is 1960.")
@@ -110,11 +111,12 @@ def by_decade(db: Session, decade: str, number: int = 1, size: int = 50) -> Page
 
 def _songs(db: Session, condition: ColumnElement[bool], total: int, number: int, size: int) -> Page[Song]:
     number, pages = _place(total, number, size)
-    turn = func.row_number().over(partition_by=Song.artist_key, order_by=Song.id).label("turn")
-    ordered = select(Song.id, turn).where(condition).subquery()
-    ids = list(
-        db.scalars(select(ordered.c.id).order_by(ordered.c.turn, ordered.c.id).offset((number - 1) * size).limit(size))
-    )
+    first = select(Song.id, Song.artist_key).where(condition).order_by(Song.id).limit(_TURNS).subquery()
+    turn = func.row_number().over(partition_by=first.c.artist_key, order_by=first.c.id).label("turn")
+    ordered = select(first.c.id, turn).subquery()
+    inside = select(ordered.c.id).order_by(ordered.c.turn, ordered.c.id)
+    beyond = select(Song.id).where(condition).order_by(Song.id)
+    ids = list(db.scalars((inside if number * size <= _TURNS else beyond).offset((number - 1) * size).limit(size)))
     found = {song.id: song for song in db.scalars(select(Song).where(Song.id.in_(ids)))}
     return Page([found[i] for i in ids], total, number, pages)
 

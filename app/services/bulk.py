@@ -20,7 +20,7 @@ from app.services.song_files import FileSong
 from app.services.text import artist_key
 from app.tables import Artist, Song, SongGenre
 
-_CHUNK = 5000
+_CHUNK = 2000
 _WAL_PAGES = 16_000  # 64 MB between checkpoints: a page that many rows touch is written once for all of them
 _CACHE_KB = 128_000
 _PAUSE = 0.02  # between transactions, so that somebody who waits for the write lock gets it
@@ -61,10 +61,12 @@ def import_songs(
         good = [row for row in chunk if isinstance(row, FileSong)]
         taken = 0
         if good:
-            with db.write() as session:
+            with db.read() as session:
+                values = _values(session, good)
+            with db.write() as session:  # as short as can be: listeners wait for it
                 if db.is_sqlite:
                     _widen(session)
-                taken = _insert(session, good)
+                taken = _insert(session, values)
         report.rows += len(chunk)
         report.taken += taken
         report.folded += len(good) - taken
@@ -82,11 +84,11 @@ def _widen(db: Session) -> None:
     db.execute(text(f"PRAGMA cache_size=-{_CACHE_KB}"))
 
 
-def _insert(db: Session, rows: Sequence[FileSong]) -> int:
-    """Insert songs that are not there; returns how many. A song without genres or country gets its artist's."""
+def _values(db: Session, rows: Sequence[FileSong]) -> list[dict[str, Any]]:
+    """Rows as the table takes them. A song without genres or country gets its artist's."""
     keys = {artist_key(row.artist) for row in rows if not row.genres or not row.country}
     known = {facts.key: facts for facts in db.scalars(select(Artist).where(Artist.key.in_(keys)))}
-    values = []
+    values: list[dict[str, Any]] = []
     for row in rows:
         facts = known.get(artist_key(row.artist))
         song = catalogue.new_song(
@@ -94,9 +96,14 @@ def _insert(db: Session, rows: Sequence[FileSong]) -> int:
             moods=row.moods, country=row.country or (facts.country if facts else None), source="catalogue",
         )  # fmt: skip
         values.append({name: getattr(song, name) for name in _COLUMNS})
+    values.sort(key=lambda song: (song["artist_key"], song["title_key"]))  # neighbours in the index, neighbours on disk
+    return values
+
+
+def _insert(db: Session, values: Sequence[dict[str, Any]]) -> int:
+    """Insert songs that are not there; returns how many."""
     insert = sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
     statement = insert(_TABLE).on_conflict_do_nothing(index_elements=["artist_key", "title_key"]).returning(Song.id)
-    values.sort(key=lambda song: (song["artist_key"], song["title_key"]))  # neighbours in the index, neighbours on disk
     return len(db.connection().execute(statement, values).all())
 
 
