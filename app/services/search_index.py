@@ -28,10 +28,11 @@ _UNSPACED = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30
 
 def holding(db: Session, words: Sequence[str], *, inside: bool = False) -> list[int]:
     """Songs in which every word begins a word, or (``inside``) stands anywhere; of many the likeliest."""
-    asked = [word for word in words if len(word) > 1 or _unspaced(word)] or list(words[:1])
+    asked = [word for word in words if len(word) > 1 or _unspaced(word)]
+    letters = [f" {letter} " for letter in words[:-1]] + [f" {words[-1]}"]  # if there is nothing but single letters
     if inside and all(len(word) < 3 for word in asked):
         return []
-    pieces = [word if inside or _unspaced(word) else f" {word}" for word in asked]
+    pieces = [word if inside or _unspaced(word) else f" {word}" for word in asked] or letters
     holds = [Song.search_text.contains(piece, autoescape=True) for piece in pieces]
     if _is_sqlite(db):
         found = _match(db, " AND ".join(f"({_term(db, piece)})" for piece in pieces))
