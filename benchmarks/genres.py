@@ -121,9 +121,9 @@ def main() -> None:
         "by the music adapter. Held-out songs are written as title and artist only. The "
         f"{labels.NEAREST} nearest artists vote; at most {genres._MOST_GUESSED} genres. Coverage: songs that get any "
         "genre. Recall: of all genres that songs have.", "",
-        f"The smallest threshold whose precision reaches {WANTED:.2f} on artists that the adapter read is "
-        f"{min(reach, default=None)}; {genres.SURE} is in use. The number of voters and their weights were tried out "
-        "before, on the untaught base and a fold drawn from all artists.",
+        f"Wanted was {WANTED:.2f} on the artists that the adapter read; the smallest threshold that reaches it: "
+        f"{min(reach, default='none')}. {genres.SURE} is in use. The number of voters and their weights were picked from "
+        "some sixty variants on the untaught base and one fold drawn from all artists.",
     ]  # fmt: skip
     for kind, title in KINDS.items():
         for who, name in (("unread", "artists that the adapter never read"), ("read", "artists that it read")):
