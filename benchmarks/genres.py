@@ -122,8 +122,8 @@ def main() -> None:
         f"{labels.NEAREST} nearest artists vote; at most {genres._MOST_GUESSED} genres. Coverage: songs that get any "
         "genre. Recall: of all genres that songs have.", "",
         f"Wanted was {WANTED:.2f} on the artists that the adapter read; the smallest threshold that reaches it: "
-        f"{min(reach, default='none')}. {genres.SURE} is in use. The number of voters and their weights were picked from "
-        "some sixty variants on the untaught base and one fold drawn from all artists.",
+        f"{min(reach, default='none')}. {genres.SURE} is in use. The number of voters and their weights were picked "
+        "from some sixty variants on the untaught base and one fold drawn from all artists.",
     ]  # fmt: skip
     for kind, title in KINDS.items():
         for who, name in (("unread", "artists that the adapter never read"), ("read", "artists that it read")):
