@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from app.lm.song_text import SongText
 
 MOST = 5
-# Measured on the starter catalogue with whole artists held out (benchmarks/genres.md). For artists that the music adapter
-# has read, 61 % of what reaches it is right; for those that it never read, next to nothing does (3 guesses, none right).
+# Measured on the starter catalogue with whole artists held out (benchmarks/genres.md). For artists that the music
+# adapter has read, 61 % of what reaches it is right; for those that it never read, next to nothing does (3 guesses,
+# none right).
 SURE = 0.28
 _MOST_GUESSED = 2
 _MOST_LABELLED = 20_000

@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.tables import Song, SongPlays
 
-_POOL = 1200  # ids that one question of the index gives at most
+_POOL = 800  # ids that one question of the index gives at most
 _TERMS = 60
 _CHOSEN = 60
 _NOTHING = '"\x01\x01\x01"'
