@@ -1,4 +1,4 @@
-# The same verbs as on a machine: install, then run. Built and run by hand in a clean folder; see docs/decisions.md.
+# The same verbs as on a machine: install, then run. Its steps were walked by hand, no engine built it; see docs/decisions.md.
 FROM python:3.11-slim-bookworm
 RUN apt-get update && apt-get install -y --no-install-recommends make git && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 earshot && install -d -o earshot /srv/earshot
