@@ -275,4 +275,4 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
 
 add_pretrain(main, command)
 
-from app import cli_catalogue  # noqa: E402, F401  (its commands join ``main``)
+from app import cli_catalogue, cli_tokens  # noqa: E402, F401  (their commands join ``main``)
