@@ -41,7 +41,7 @@ def values(text: Iterator[str]) -> Iterator[Any]:
 
     at, outside = 0, True
     while True:
-        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]  (it matches nothing as well)
+        at = _after_gap(buffer, at)
         if at >= len(buffer):
             buffer, at = "", 0
             if not more:
@@ -73,6 +73,11 @@ def values(text: Iterator[str]) -> Iterator[Any]:
         yield value
         if at > 1 << 16:
             buffer, at = buffer[at:], 0
+
+
+def _after_gap(buffer: str, at: int) -> int:
+    gap = _BETWEEN.match(buffer, at)
+    return gap.end() if gap else at
 
 
 def _near_the_end(problem: Exception, end: int) -> bool:
