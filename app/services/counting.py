@@ -1,56 +1,47 @@
-"""When a play counts as a listen, and when two plays are one: the same for every import and submission."""
+"""What counts as a listen, and when two listens are one: the one rule for players, imports and the page.
+
+Lengths are milliseconds, times whole seconds since 1970. Nothing here touches the database.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 Ended = Literal["played", "skipped"]
 
-LONG_MS = 240_000  # four minutes always count
-SHORT_MS = 30_000  # what counts when the length is unknown
-NEAR_SECONDS = 90  # two players seldom agree on the second
-LENGTH_SLACK = 10  # one notes when a song starts, the other when it ends
-WINDOW = 3_600 + LENGTH_SLACK  # no song whose length is looked at is longer than an hour
+# Last.fm's and ListenBrainz' rule: half of the song or four minutes, whichever comes first.
+ENOUGH_MS = 240_000
+ENOUGH_OF_UNKNOWN_MS = 30_000
+SAME_SECONDS = 90
+START_OR_END_SECONDS = 10
 
 
-def how_it_ended(played_ms: int | None, duration_ms: int | None, skipped: bool = False) -> Ended:
-    """A listen is half of the song or four minutes, or 30 s when its length is unknown; less is a skip.
+def how_it_ended(played_ms: int | None, duration_ms: int | None, *, skipped: bool | None = None) -> Ended:
+    """Whether a play counts as a listen ("played") or is a weak sign against the song ("skipped").
 
-    What a source counted without saying how long it was played is taken at its word.
+    What was heard decides; a player's own word for skipping only where that is not known. With neither, the sender has
+    applied the rule itself, as players do before they submit.
     """
-    if played_ms is not None and played_ms >= LONG_MS:
-        return "played"
-    if skipped:
-        return "skipped"
     if played_ms is None:
-        return "played"
-    enough = duration_ms / 2 if duration_ms else SHORT_MS
+        return "skipped" if skipped else "played"
+    known = duration_ms or 0
+    enough = min(ENOUGH_MS, (known + 1) // 2) if known > 0 else ENOUGH_OF_UNKNOWN_MS
     return "played" if played_ms >= enough else "skipped"
 
 
-@dataclass(frozen=True, slots=True)
-class Play:
-    """What is compared of a play; times in seconds, lengths in ms."""
+def may_be_same(one: int, other: int, duration_ms: int | None) -> bool:
+    """Whether two reports of one song by one listener may be one play: a soft duplicate.
 
-    at: int
-    ended: str
-    source: str
-    duration_ms: int | None
-    played_ms: int | None
-
-
-def same_play(new: Play, old: Play) -> bool:
-    """Whether a play of a song repeats one that is there, told by another source (or twice by the same one).
-
-    Sources differ by up to 90 s, or by the song's length where one notes the start and the other the end. Within one
-    source only plays less than 30 s apart are one, since no play counts before that: a song on repeat stays. A skip
-    never repeats a play.
+    Within 90 s (clocks differ, basic exports know minutes only), or one song's length apart to 10 s (one source keeps
+    the start, the other the end). Ask it of reports from different sources only: one source does not tell a play
+    twice, and a song on repeat is exactly its length apart.
     """
-    if new.ended == "skipped" and old.ended == "played":
-        return False
-    apart = abs(new.at - old.at)
-    if new.source == old.source:
-        return apart * 1000 < SHORT_MS and new.ended == old.ended == "played"
-    lengths = (new.duration_ms, new.played_ms, old.duration_ms, old.played_ms)
-    return apart <= NEAR_SECONDS or any(abs(apart - length / 1000) <= LENGTH_SLACK for length in lengths if length)
+    apart = abs(one - other)
+    if apart <= SAME_SECONDS:
+        return True
+    return duration_ms is not None and duration_ms > 0 and abs(apart - duration_ms / 1000) <= START_OR_END_SECONDS
+
+
+def window(duration_ms: int | None) -> int:
+    """Seconds around a time in which ``may_be_same`` can hold at all: what to ask the database for."""
+    return max(SAME_SECONDS, (duration_ms or 0) // 1000 + START_OR_END_SECONDS + 1)
