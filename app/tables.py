@@ -42,6 +42,11 @@ def _listener(*, primary_key: bool = False) -> Mapped[str]:
     return mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"), primary_key=primary_key, index=not primary_key)
 
 
+def _brought(table: str) -> Index:
+    return Index(f"ix_{table}_import_id", "import_id", sqlite_where=text("import_id IS NOT NULL"),
+                 postgresql_where=text("import_id IS NOT NULL"))  # fmt: skip
+
+
 class Listener(Table):
     """A person. ``live_version`` is the adapter version that answers for them; none means the base.
 
@@ -158,6 +163,7 @@ class Song(Table):
         Index("ix_songs_title_key", "title_key"),
         Index("ix_songs_year", "year"),
         CheckConstraint("genres_from IN ('given', 'inferred', 'listener')", name="genres_from"),
+        _brought("songs"),
     )
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     artist: Mapped[str]
@@ -172,6 +178,7 @@ class Song(Table):
     country: Mapped[str | None] = mapped_column(String(2))
     source: Mapped[str] = mapped_column(default="log")
     created_at: Mapped[int] = mapped_column(default=now)
+    import_id: Mapped[str | None] = mapped_column(String(16))
 
 
 class Recording(Table):
@@ -208,7 +215,10 @@ class SongPlays(Table):
 
 
 class Listen(Table):
-    """One play of one song by one listener at one time; undated ones carry their count in ``plays``."""
+    """One play of one song by one listener at one time; undated ones carry their count in ``plays``.
+
+    ``duration_ms``: the song's length; ``played_ms``: how much of it was heard; ``import_id``: what brought it.
+    """
 
     __tablename__ = "listens"
     __table_args__ = (
@@ -219,6 +229,7 @@ class Listen(Table):
         Index("ix_listens_listener_time", "listener_id", "listened_at"),
         CheckConstraint("plays >= 1", name="plays"),
         CheckConstraint("ended IN ('played', 'skipped')", name="ended"),
+        _brought("listens"),
     )  # fmt: skip
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     listener_id: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"))
@@ -228,6 +239,10 @@ class Listen(Table):
     rating: Mapped[float | None]
     ended: Mapped[str] = mapped_column(default="played")
     source: Mapped[str] = mapped_column(default="web")
+    album: Mapped[str | None]
+    duration_ms: Mapped[int | None]
+    played_ms: Mapped[int | None]
+    import_id: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[int] = mapped_column(default=now)
     song: Mapped[Song] = relationship(lazy="raise")
 
@@ -236,12 +251,16 @@ class Feedback(Table):
     """What a listener said of a song: love, dislike, not_now (until ``until``) or know."""
 
     __tablename__ = "feedback"
-    __table_args__ = (CheckConstraint("verdict IN ('love', 'dislike', 'not_now', 'know')", name="verdict"),)
+    __table_args__ = (
+        CheckConstraint("verdict IN ('love', 'dislike', 'not_now', 'know')", name="verdict"),
+        _brought("feedback"),
+    )
     listener_id: Mapped[str] = _listener(primary_key=True)
     song_id: Mapped[int] = mapped_column(ForeignKey("songs.id"), primary_key=True)
     verdict: Mapped[str]
     until: Mapped[int | None]
     created_at: Mapped[int] = mapped_column(default=now)
+    import_id: Mapped[str | None] = mapped_column(String(16))
 
 
 class Preference(Table):

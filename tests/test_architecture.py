@@ -22,12 +22,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settings": set(),
     "tables": {"errors", "tables"},
+    "tables_imports": {"tables"},
     "db": {"errors", "tables"},
     "starter": {"starter"},
     "lm": {"lm", "errors"},
-    "services": {"services", "tables", "db", "errors", "starter"},
+    "services": {"services", "tables", "tables_imports", "db", "errors", "starter"},
     # The State that routes share holds the settings and the database; main.py puts both in.
-    "web": {"web", "services", "tables", "errors", "settings", "db"},
+    "web": {"web", "services", "tables", "tables_imports", "errors", "settings", "db"},
 }
 
 

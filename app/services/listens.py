@@ -150,6 +150,7 @@ def say(db: Session, listener: str, song_id: int, verdict: str) -> None:
         "verdict": verdict,
         "until": now() + _NOT_NOW_DAYS * 86_400 if verdict == "not_now" else None,
         "created_at": now(),
+        "import_id": None,  # what a listener says later is no import's any more
     }
     insert = sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
     statement = insert(Feedback).values(listener_id=listener, song_id=song.id, **values)
