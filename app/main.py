@@ -20,7 +20,21 @@ from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
 from app.services.recommending import EngineTypes
 from app.settings import Settings
-from app.web import accounts, browse, friends, health, home, listens, recommend, songs, taste
+from app.web import (
+    accounts,
+    audioscrobbler,
+    browse,
+    friends,
+    health,
+    home,
+    listenbrainz,
+    listens,
+    live,
+    recommend,
+    songs,
+    taste,
+    tokens,
+)
 from app.web.access import enforce
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
@@ -109,6 +123,7 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
                 "plain-http: serving %s without HTTPS; passwords travel readable. See README, HTTPS.", settings.host
             )
         yield
+        app.state.earshot.later.stop()
         db.close()
 
     app = FastAPI(
@@ -118,8 +133,12 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     )  # fmt: skip
     app.state.earshot = State(settings, db, engine, KINDS)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (home, accounts, listens, songs, browse, recommend, taste, friends, health):
+    for room in (
+        home, accounts, listens, songs, browse, recommend, taste, friends, health, live, tokens, listenbrainz,
+        audioscrobbler,
+    ):  # fmt: skip
         app.include_router(room.router)
+    app.include_router(listenbrainz.router, prefix="/apis/listenbrainz")
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)
     return app

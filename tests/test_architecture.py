@@ -23,12 +23,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": set(),
     "tables": {"errors", "tables"},
     "tables_imports": {"tables"},
+    "tables_players": {"tables"},
     "db": {"errors", "tables"},
     "starter": {"starter"},
     "lm": {"lm", "errors"},
-    "services": {"services", "tables", "tables_imports", "db", "errors", "starter"},
+    "services": {"services", "tables", "tables_imports", "tables_players", "db", "errors", "starter"},
     # The State that routes share holds the settings and the database; main.py puts both in.
-    "web": {"web", "services", "tables", "tables_imports", "errors", "settings", "db"},
+    "web": {"web", "services", "tables", "tables_imports", "tables_players", "errors", "settings", "db"},
 }
 
 

@@ -61,14 +61,18 @@ def new_song(
     )  # fmt: skip
 
 
+def find(db: Session, artist: str, title: str) -> Song | None:
+    """The song of that name (already cleaned), if it is there."""
+    return db.scalar(select(Song).where(Song.artist_key == artist_key(artist), Song.title_key == title_key(title)))
+
+
 def find_or_add(db: Session, artist: str, title: str, *, source: str) -> tuple[Song, bool]:
     """The song of that name, or a new one with its artist's genres where they are known. Raises BadInput."""
     artist, title = clean(artist, "The artist"), clean(title, "The title")
-    key = artist_key(artist)
-    found = db.scalar(select(Song).where(Song.artist_key == key, Song.title_key == title_key(title)))
+    found = find(db, artist, title)
     if found is not None:
         return found, False
-    known = db.get(Artist, key)
+    known = db.get(Artist, artist_key(artist))
     added = new_song(
         artist, title, genres=known.genres if known else (), country=known.country if known else None, source=source
     )

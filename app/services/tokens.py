@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from app.errors import BadInput, Conflict, NotFound
 from app.services.accounts import SignedIn, as_signed_in, token_hash
 from app.services.text import clean, show
-from app.tables import ApiToken, AuthRequest, Listener, now
+from app.tables import Listener, now
+from app.tables_players import ApiToken, AuthRequest
 
 SCOPES = ("submit", "read")
 _MOST = 100

@@ -79,7 +79,32 @@ RULES: dict[str, Rule] = {
     "GET /friends": MEMBER,
     "POST /friends/invite": MEMBER,
     "POST /friends/sharing": MEMBER,
+    # live, tokens
+    "GET /live/events": MEMBER,
+    "GET /settings/tokens": MEMBER,
+    "POST /settings/tokens": MEMBER,
+    "POST /settings/tokens/{token_id}/revoke": OWN,
+    # audioscrobbler: one address, whose methods ask for the secret in the form
+    "GET /2.0": LINK,
+    "POST /2.0": LINK,
+    "GET /2.0/": LINK,
+    "POST /2.0/": LINK,
+    "GET /api/auth/": MEMBER,
+    "POST /api/auth/": MEMBER,
 }
+# listenbrainz, under both of its prefixes
+for _prefix in ("/1", "/apis/listenbrainz/1"):
+    RULES |= {
+        f"POST {_prefix}/submit-listens": TOKEN,
+        f"POST {_prefix}/delete-listen": TOKEN,
+        f"GET {_prefix}/validate-token": OPEN,
+        f"GET {_prefix}/user/{{user_name}}/listens": TOKEN,
+        f"GET {_prefix}/user/{{user_name}}/playing-now": TOKEN,
+        f"GET {_prefix}/user/{{user_name}}/listen-count": TOKEN,
+        f"POST {_prefix}/feedback/recording-feedback": TOKEN,
+        f"GET {_prefix}/feedback/user/{{user_name}}/get-feedback": TOKEN,
+        f"GET {_prefix}/feedback/user/{{user_name}}/get-feedback-for-recordings": TOKEN,
+    }
 
 
 def cookie_name(settings: Settings) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.services import accounts, catalogue, listens, retraining
+from app.services import accounts, catalogue, listens, playing, retraining
 from app.web.access import Shared, Stranger
 from app.web.rendering import go, page
 
@@ -23,4 +23,5 @@ def home(request: Request, state: Shared, who: Stranger) -> Response:
             request, "home.html", recent=recent, total=total, songs=catalogue.count(db),
             liked=listens.songs_liked(db, who.id), needed=state.settings.min_songs,
             has_picks=bool(genres or artists), versions=retraining.versions(db, who.id)[:1],
+            playing=playing.in_circle(db, who.id),
         )  # fmt: skip

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, Response
 
 from app.errors import BadInput
-from app.services import catalogue, genres, listens
+from app.services import listens
 from app.services.search import search
 from app.services.text import show
-from app.tables import Listen
 from app.web.access import Me, Shared
-from app.web.rendering import State, go, local_path, page, wants_json
+from app.web.encoding_later import encode
+from app.web.rendering import go, local_path, page, wants_json
 
 router = APIRouter(prefix="/listens")
 
@@ -39,15 +39,6 @@ def _song_id(text: str) -> int | None:
     return int(text)
 
 
-def _encode_now(state: State, listen: Listen) -> None:
-    """A song that just joined the catalogue is encoded at once, so that others can be recommended it."""
-    engine = state.engine.get()
-    with state.db.read() as db:
-        texts = catalogue.texts(db, state.kinds.song_text, [listen.song_id])
-    engine.encode_songs(texts)
-    genres.infer(state.db, engine, state.kinds.song_text, [listen.song_id])
-
-
 @router.get("/new")
 def choose(request: Request, state: Shared, who: Me, q: str = "") -> Response:
     """The way to log without scripts: search, then press a song, or log it as free text."""
@@ -66,8 +57,8 @@ def log(
         listen, added = listens.log(
             db, who.id, song_id=_song_id(song_id), artist=artist, title=title, at=at, ended=ended
         )
-    if added:
-        _encode_now(state, listen)
+    if added:  # at once, so that others can be recommended it
+        encode(state, [listen.song_id])
     if wants_json(request):
         return JSONResponse({"listen": listen.id, "song": listen.song_id, "new_song": added}, 201)
     return go(local_path(back, "/"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +17,8 @@ from app.db import Database
 from app.errors import EarshotError, NotSignedIn
 from app.services.recommending import EngineTypes
 from app.settings import Settings
+from app.web.encoding_later import EncodingLater
+from app.web.rate import Rate
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -42,6 +44,8 @@ class State:
     db: Database
     engine: EngineSource
     kinds: EngineTypes
+    later: EncodingLater = field(default_factory=EncodingLater)
+    rate: Rate = field(default_factory=Rate)
 
 
 def state_of(request: Request) -> State:
@@ -101,7 +105,9 @@ def local_path(path: str, otherwise: str) -> str:
 def wants_json(request: Request) -> bool:
     """Whether a script of ours or another program asks."""
     accepted = request.headers.get("accept", "")
-    return request.url.path.startswith("/api/") or ("application/json" in accepted and "text/html" not in accepted)
+    path = request.url.path
+    for_programs = path.startswith("/api/") and not path.startswith("/api/auth")  # that one is a page
+    return for_programs or ("application/json" in accepted and "text/html" not in accepted)
 
 
 def answer_error(request: Request, problem: EarshotError) -> Response:

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from app.db import Database
 from app.errors import BadInput, Conflict, NotFound
 from app.services import tokens
-from app.tables import AuthRequest, Listener, now
+from app.tables import Listener, now
+from app.tables_players import AuthRequest
 
 
 def new(db: Session, listener: Listener, name: str = "Phone", *scopes: str) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import accounts, listens
-from app.tables import AdapterVersion, Job, Listen, Preference, Song, new_id, now
+from app.services import accounts, listens, tokens
+from app.tables import AdapterVersion, Job, Listen, Listener, Preference, Song, new_id, now
 
 SECRET = "quietcanary"  # stands in everything of the owner's that nobody else may read
 
@@ -56,6 +56,8 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
     "version": _version,
     "token": lambda db, owner: accounts.invite(db, owner, 1),
     "name": lambda db, owner: "rock",
+    "token_id": lambda db, owner: tokens.add(db, owner, f"Player {_serial()}", ["submit"])[0].id,
+    "user_name": lambda db, owner: db.get_one(Listener, owner).name,
     "decade": lambda db, owner: "1970s",
     "key:path": lambda db, owner: db.scalar(select(Song.artist_key).order_by(Song.id).limit(1)) or "",
 }
