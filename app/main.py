@@ -31,6 +31,7 @@ from app.web import (
     listens,
     live,
     recommend,
+    settings_page,
     songs,
     taste,
     tokens,
@@ -134,8 +135,8 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     app.state.earshot = State(settings, db, engine, KINDS)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for room in (
-        home, accounts, listens, songs, browse, recommend, taste, friends, health, live, tokens, listenbrainz,
-        audioscrobbler,
+        home, accounts, listens, songs, browse, recommend, taste, friends, settings_page, health, live, tokens,
+        listenbrainz, audioscrobbler,
     ):  # fmt: skip
         app.include_router(room.router)
     app.include_router(listenbrainz.router, prefix="/apis/listenbrainz")

@@ -81,14 +81,16 @@ RULES: dict[str, Rule] = {
     "POST /friends/sharing": MEMBER,
     # live, tokens
     "GET /live/events": MEMBER,
+    "GET /settings": MEMBER,
+    "POST /settings/time-zone": MEMBER,
     "GET /settings/tokens": MEMBER,
     "POST /settings/tokens": MEMBER,
     "POST /settings/tokens/{token_id}/revoke": OWN,
-    # audioscrobbler: one address, whose methods ask for the secret in the form
-    "GET /2.0": LINK,
-    "POST /2.0": LINK,
-    "GET /2.0/": LINK,
-    "POST /2.0/": LINK,
+    # audioscrobbler: one address, whose methods ask for the session key or the token in the form
+    "GET /2.0": TOKEN,
+    "POST /2.0": TOKEN,
+    "GET /2.0/": TOKEN,
+    "POST /2.0/": TOKEN,
     "GET /api/auth/": MEMBER,
     "POST /api/auth/": MEMBER,
 }
@@ -97,7 +99,7 @@ for _prefix in ("/1", "/apis/listenbrainz/1"):
     RULES |= {
         f"POST {_prefix}/submit-listens": TOKEN,
         f"POST {_prefix}/delete-listen": TOKEN,
-        f"GET {_prefix}/validate-token": OPEN,
+        f"GET {_prefix}/validate-token": TOKEN,
         f"GET {_prefix}/user/{{user_name}}/listens": TOKEN,
         f"GET {_prefix}/user/{{user_name}}/playing-now": TOKEN,
         f"GET {_prefix}/user/{{user_name}}/listen-count": TOKEN,

@@ -130,6 +130,8 @@ def _wrong(rule: Rule, role: str, key: str, answer: Response) -> str:
     if answer.status_code >= 500:
         return f"{key} as {role}: {answer.status_code}"
     refused = answer.status_code in ((403,) if rule is OPEN else (401, 403)) or _to_login(answer)
+    if rule is TOKEN:  # the protocols say it in their own numbers
+        refused = 400 <= answer.status_code < 500
     if rule in (OWN, SHARED):
         refused = refused or answer.status_code == 404
         if role in ALLOWED[rule] and answer.status_code >= 400:
