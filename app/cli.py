@@ -118,7 +118,9 @@ def _worker(shell: Shell) -> Any:
 
     settings = shell.settings
     threads = settings.numeric_threads(settings.train_threads)
-    return Worker(shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS)
+    return Worker(
+        shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS, settings.musicbrainz_url
+    )
 
 
 @main.group()

@@ -37,6 +37,7 @@ from app.web import (
     tokens,
 )
 from app.web.access import enforce
+from app.web.api import document
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
 
@@ -139,6 +140,8 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
         listenbrainz, audioscrobbler,
     ):  # fmt: skip
         app.include_router(room.router)
+    for api_room in (*document.ROOMS, document.router):
+        app.include_router(api_room)
     app.include_router(listenbrainz.router, prefix="/apis/listenbrainz")
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     invite_days: int = Field(14, ge=1, description="Days until an invite link ends.")
     https: bool = Field(False, description="Set when people come by HTTPS: cookies become `__Host-` and Secure.")
     trusted_proxies: str = Field("", description="Comma-separated addresses whose X-Forwarded-For is believed.")
+    musicbrainz_url: str = Field(
+        "", description="MusicBrainz' web service (`https://musicbrainz.org/ws/2`), to complete songs; empty is off."
+    )
     log_level: str = Field("info", description="Log level: debug, info, warning or error.")
 
     def numeric_threads(self, wanted: int) -> int:

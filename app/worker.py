@@ -11,12 +11,12 @@ from collections.abc import Callable
 from types import FrameType
 
 from app.db import Database
-from app.errors import Cancelled, EarshotError
+from app.errors import Cancelled, EarshotError, MusicBrainzProblem
 from app.lm.asking import Own
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, retraining
+from app.services import catalogue, musicbrainz, retraining
 from app.services.recommending import EngineTypes
 from app.tables import Job
 
@@ -25,6 +25,7 @@ log = logging.getLogger("earshot.worker")
 _BEAT_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _IDLE_SECONDS = 0.5
+_MUSICBRAINZ_REST_SECONDS = 60.0
 
 
 class _Run:
@@ -74,13 +75,20 @@ class Worker:
     """Runs jobs one after another until told to stop."""
 
     def __init__(
-        self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes
+        self,
+        db: Database,
+        store: AdapterStore,
+        open_engine: Callable[[], Engine],
+        kinds: EngineTypes,
+        musicbrainz_url: str = "",
     ) -> None:
         self.db, self.store, self.kinds = db, store, kinds
         self.owner = retraining.owner_name()
         self.stopping = threading.Event()
         self._open = open_engine
         self._engine: Engine | None = None
+        self._musicbrainz = musicbrainz.MusicBrainz(musicbrainz_url) if musicbrainz_url else None
+        self._rests_until = 0.0
 
     @property
     def engine(self) -> Engine:
@@ -100,7 +108,7 @@ class Worker:
                 if not swept:
                     self.sweep()
                     swept = True
-                if not self.once():
+                if not self.once() and not self.complete():
                     self.stopping.wait(_IDLE_SECONDS)
             except EarshotError as problem:
                 log.warning("%s", problem)
@@ -137,6 +145,25 @@ class Worker:
         except Exception as problem:  # a bug must not take the worker down with it
             log.exception("job %s failed", job.id)
             self._stop(job, "failed", f"{type(problem).__name__}: {problem}")
+        return True
+
+    def complete(self) -> bool:
+        """Between jobs: ask MusicBrainz for one song, where that is switched on; false if there was nothing to ask."""
+        if self._musicbrainz is None or time.monotonic() < self._rests_until:
+            return False
+        try:
+            done = musicbrainz.complete_one(self.db, self._musicbrainz)
+        except MusicBrainzProblem as problem:
+            log.warning("%s", problem)
+            done = None
+        if done is None:
+            self._rests_until = time.monotonic() + _MUSICBRAINZ_REST_SECONDS
+            return False
+        song_id, changed = done
+        if changed:
+            with self.db.read() as session:
+                texts = catalogue.texts(session, self.kinds.song_text, [song_id])
+            self.engine.encode_songs(texts)
         return True
 
     def _stop(self, job: Job, state: str, error: str = "") -> None:

@@ -18,6 +18,8 @@ from app.services import accounts
 from app.services.accounts import SignedIn
 from app.settings import Settings
 from app.web.rendering import State, state_of
+from app.web.security import is_by_token
+from app.web.tokens_access import holder_of, require
 
 Shared = Annotated[State, Depends(state_of)]
 
@@ -94,6 +96,55 @@ RULES: dict[str, Rule] = {
     "GET /api/auth/": MEMBER,
     "POST /api/auth/": MEMBER,
 }
+# api: a session, or a token whose scope TOKEN_SCOPES names
+RULES |= {
+    "GET /api/v1/openapi.json": OPEN,
+    "GET /api/v1/songs": MEMBER,
+    "GET /api/v1/songs/{song_id}": MEMBER,
+    "PUT /api/v1/songs/{song_id}/genres": MEMBER,
+    "PUT /api/v1/songs/{song_id}/feedback": MEMBER,
+    "DELETE /api/v1/songs/{song_id}/feedback": MEMBER,
+    "GET /api/v1/feedback": MEMBER,
+    "GET /api/v1/genres": MEMBER,
+    "GET /api/v1/genres/{name}/songs": MEMBER,
+    "GET /api/v1/decades": MEMBER,
+    "GET /api/v1/decades/{decade}/songs": MEMBER,
+    "GET /api/v1/artists": MEMBER,
+    "GET /api/v1/artists/{key:path}": MEMBER,
+    "GET /api/v1/listens": MEMBER,
+    "POST /api/v1/listens": MEMBER,
+    "GET /api/v1/listens/{listen_id}": OWN,
+    "PUT /api/v1/listens/{listen_id}": OWN,
+    "DELETE /api/v1/listens/{listen_id}": OWN,
+    "GET /api/v1/now-playing": MEMBER,
+    "GET /api/v1/recommendations": MEMBER,
+    "GET /api/v1/taste": MEMBER,
+    "GET /api/v1/taste/job": MEMBER,
+    "POST /api/v1/taste/retrain": MEMBER,
+    "POST /api/v1/taste/cancel": MEMBER,
+    "PUT /api/v1/taste/live": OWN,
+    "GET /api/v1/me": MEMBER,
+    "PATCH /api/v1/me": MEMBER,
+    "GET /api/v1/me/picks": MEMBER,
+    "PUT /api/v1/me/picks": MEMBER,
+    "GET /api/v1/friends": MEMBER,
+    "GET /api/v1/invites": MEMBER,
+    "POST /api/v1/invites": MEMBER,
+    "GET /api/v1/tokens": MEMBER,
+    "POST /api/v1/tokens": MEMBER,
+    "DELETE /api/v1/tokens/{token_id}": OWN,
+}
+# What a token may do there instead of a session: GET with "read", these with "submit", and nothing else, so that a
+# token lost with a phone changes neither the account nor the circle.
+SUBMITS = {
+    "PUT /api/v1/songs/{song_id}/feedback",
+    "DELETE /api/v1/songs/{song_id}/feedback",
+    "POST /api/v1/listens",
+    "PUT /api/v1/listens/{listen_id}",
+    "DELETE /api/v1/listens/{listen_id}",
+    "POST /api/v1/taste/retrain",
+    "POST /api/v1/taste/cancel",
+}
 # listenbrainz, under both of its prefixes
 for _prefix in ("/1", "/apis/listenbrainz/1"):
     RULES |= {
@@ -122,8 +173,21 @@ def set_cookie(response: Response, settings: Settings, token: str) -> None:
     )  # fmt: skip
 
 
+def _by_token(request: Request) -> SignedIn:
+    """Who asks by a token on the JSON API. Raises NotSignedIn or Forbidden."""
+    key = key_of(request)
+    holder = holder_of(request)
+    if request.method == "GET":
+        return require(holder, "read").who
+    if key in SUBMITS:
+        return require(holder, "submit").who
+    raise Forbidden("A token may not do this; it is for a signed-in browser.")
+
+
 def anyone(request: Request, state: Shared) -> SignedIn | None:
-    """Who asks, by their browser's session; None for a stranger."""
+    """Who asks, by their browser's session, or on the JSON API by the token that is sent; None for a stranger."""
+    if is_by_token(request.scope) and request.url.path.startswith("/api/"):
+        return _by_token(request)
     token = request.cookies.get(cookie_name(state.settings))
     if not token:
         return None

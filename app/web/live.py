@@ -41,11 +41,14 @@ class _Watch:
 
 @router.get("/live/events", response_class=EventSourceResponse)
 async def events(request: Request, state: Shared, who: Me) -> AsyncIterator[ServerSentEvent]:
-    """A digest at once, and again whenever something was played or began to play."""
+    """A digest at once, and to who listens for events again whenever something was played or began to play."""
     watch, seen = _Watch(state, who.id), ""
+    stays = "text/event-stream" in request.headers.get("accept", "")
     while not await request.is_disconnected():
         digest = await run_in_threadpool(watch.look)
         if digest != seen:
             seen = digest
             yield ServerSentEvent(data=digest)
+        if not stays:
+            return
         await asyncio.sleep(_LOOK_SECONDS)

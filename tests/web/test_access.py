@@ -78,9 +78,8 @@ class Scene:
             url = filled(path, made, make)
             form = {field: filled(value, made, make) for field, value in FORMS.get(key, {}).items()}
         before = self.rows()
-        answer = self.browsers[role].request(
-            method, url, data=form if method != "GET" else None, headers={"accept": "text/html"}
-        )
+        sent = {} if method == "GET" else {"json": form} if path.startswith("/api/v1/") else {"data": form}
+        answer = self.browsers[role].request(method, url, headers={"accept": "text/html"}, **sent)
         if role != "owner" and RULES[key] is not LINK:
             assert self.rows() == before, f"{key} as {role} changed what belongs to somebody else"
         return answer
