@@ -38,6 +38,7 @@ from app.web import (
 )
 from app.web.access import enforce
 from app.web.api import document
+from app.web.limits import Limiter
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
 
@@ -133,7 +134,7 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
         max_body_size=settings.max_body_bytes, dependencies=[Depends(enforce)],
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
-    app.state.earshot = State(settings, db, engine, KINDS)
+    app.state.earshot = State(settings, db, engine, KINDS, Limiter())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for room in (
         home, accounts, listens, songs, browse, recommend, taste, friends, settings_page, health, live, tokens,

@@ -17,6 +17,7 @@ from app.errors import Forbidden, NotSignedIn
 from app.services import accounts
 from app.services.accounts import SignedIn
 from app.settings import Settings
+from app.web.limits import LIMITS, address_of
 from app.web.rendering import State, state_of
 from app.web.security import is_by_token
 from app.web.tokens_access import holder_of, require
@@ -77,14 +78,15 @@ RULES: dict[str, Rule] = {
     "POST /taste/cancel": MEMBER,
     "POST /taste/live": OWN,
     "GET /taste/events": MEMBER,
+    # settings
+    "GET /settings": MEMBER,
+    "POST /settings/time-zone": MEMBER,
     # friends
     "GET /friends": MEMBER,
     "POST /friends/invite": MEMBER,
     "POST /friends/sharing": MEMBER,
     # live, tokens
     "GET /live/events": MEMBER,
-    "GET /settings": MEMBER,
-    "POST /settings/time-zone": MEMBER,
     "GET /settings/tokens": MEMBER,
     "POST /settings/tokens": MEMBER,
     "POST /settings/tokens/{token_id}/revoke": OWN,
@@ -216,14 +218,17 @@ def key_of(request: Request) -> str:
 
 
 def enforce(request: Request, who: Annotated[SignedIn | None, Depends(anyone)]) -> None:
-    """Every route's first dependency: holds its rule. Raises NotSignedIn or Forbidden."""
-    rule = RULES.get(key_of(request))
+    """Every route's first dependency: holds its rule and its limit. Raises NotSignedIn, Forbidden, TooManyTries."""
+    key = key_of(request)
+    rule = RULES.get(key)
     if rule is None:
         raise Forbidden("Nobody may do this: it has no rule.")
     if rule in (MEMBER, OWN, SHARED, ADMIN):
         who = signed_in(who)
     if rule is ADMIN and (who is None or not who.is_admin):
         raise Forbidden("Only the administrator may do this.")
+    if key in LIMITS:
+        state_of(request).limiter.count(LIMITS[key], address=address_of(request), account=who.id if who else "")
 
 
 Stranger = Annotated[SignedIn | None, Depends(anyone)]

@@ -18,6 +18,7 @@ _WHEN = {
     409: "It contradicts what is there.",
     413: "The body is too large.",
     422: "A value cannot be taken; the message names it.",
+    429: "Too many tries of this kind; try again later.",
     503: "Busy, or the base is still loading or cannot be used; try again later.",
 }
 
