@@ -1,14 +1,16 @@
-"""How many requests one token may make, told in ListenBrainz' headers. A process counts for itself."""
+"""How many requests one token may make, told in ListenBrainz' headers. Kept in RAM; a process counts for itself."""
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
 LIMIT = 300
 WINDOW_SECONDS = 10
-_MOST_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +34,13 @@ class Rate:
     """Counts requests by key in windows of ten seconds."""
 
     def __init__(self, limit: int = LIMIT) -> None:
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._counts: dict[str, int] = {}
-        self._window = 0
+        self._item = RateLimitItemPerSecond(limit, WINDOW_SECONDS)
+        self._windows = FixedWindowRateLimiter(MemoryStorage())
 
     def take(self, key: str) -> Allowance:
         """Count one request."""
-        clock = time.time()
-        window = int(clock) // WINDOW_SECONDS
-        end = (window + 1) * WINDOW_SECONDS
-        with self._lock:
-            if window != self._window or len(self._counts) > _MOST_KEPT:
-                self._window, self._counts = window, {}
-            count = self._counts[key] = self._counts.get(key, 0) + 1
-        reset_in = max(1, min(WINDOW_SECONDS, end - int(clock)))
-        return Allowance(count <= self._limit, max(0, self._limit - count), reset_in, int(clock) + reset_in)
+        allowed = self._windows.hit(self._item, key)
+        stats = self._windows.get_window_stats(self._item, key)
+        clock = int(time.time())
+        reset_in = min(WINDOW_SECONDS, max(1, int(stats.reset_time) + 1 - clock))
+        return Allowance(allowed, max(0, stats.remaining), reset_in, clock + reset_in)
