@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
@@ -76,8 +77,14 @@ def find_or_add(db: Session, artist: str, title: str, *, source: str) -> tuple[S
     added = new_song(
         artist, title, genres=known.genres if known else (), country=known.country if known else None, source=source
     )
-    db.add(added)
-    db.flush()
+    try:
+        with db.begin_nested():
+            db.add(added)
+    except IntegrityError:  # on PostgreSQL another request may bring the same song at once
+        there = find(db, artist, title)
+        if there is None:
+            raise
+        return there, False
     return added, True
 
 
