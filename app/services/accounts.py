@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import delete, select
+from sqlalchemy import CursorResult, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -165,6 +166,13 @@ def touch_session(db: Session, token: str, days: int) -> None:
     session = db.get(BrowserSession, token_hash(token))
     if session is not None:
         session.seen_at, session.expires_at = now(), now() + days * _DAY
+
+
+def sweep(db: Session) -> int:
+    """Remove sessions and links that have ended, and links that were used; returns how many."""
+    ended = delete(BrowserSession).where(BrowserSession.expires_at < now())
+    links = delete(Invite).where((Invite.expires_at < now()) | Invite.used_at.is_not(None))
+    return sum(cast("CursorResult[object]", db.execute(statement)).rowcount for statement in (ended, links))
 
 
 def end_session(db: Session, token: str) -> None:

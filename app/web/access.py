@@ -42,6 +42,7 @@ RULES: dict[str, Rule] = {
     # home, health
     "GET /": OPEN,
     "GET /healthz": OPEN,
+    "GET /readyz": OPEN,
     # accounts
     "GET /setup": OPEN,
     "POST /setup": OPEN,
