@@ -77,6 +77,9 @@ RULES: dict[str, Rule] = {
     "POST /taste/cancel": MEMBER,
     "POST /taste/live": OWN,
     "GET /taste/events": MEMBER,
+    # settings
+    "GET /settings": MEMBER,
+    "POST /settings/time-zone": MEMBER,
     # friends
     "GET /friends": MEMBER,
     "POST /friends/invite": MEMBER,

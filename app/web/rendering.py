@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from fastapi import Request
@@ -17,6 +18,8 @@ from app.db import Database
 from app.errors import EarshotError, NotSignedIn
 from app.services.recommending import EngineTypes
 from app.settings import Settings
+from app.tables import Song
+from app.web import navigation
 from app.web.limits import Limiter
 
 if TYPE_CHECKING:
@@ -71,6 +74,12 @@ def _part(value: str) -> str:
     return quote(value, safe="")
 
 
+def _cover(song: Song) -> str:
+    """The classes of a song's tile: songs of one genre share the colour, songs of one artist the pattern."""
+    hue = crc32(song.genres[0].encode()) % 12 if song.genres else crc32(song.artist_key.encode()) % 12
+    return f"hue-{hue} cut-{crc32(song.artist_key.encode()) % 6}"
+
+
 def _size(count: int) -> str:
     return f"{count / 1024:,.0f} KB" if count < 1 << 20 else f"{count / (1 << 20):,.1f} MB"
 
@@ -79,7 +88,8 @@ templates = Environment(
     loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
-templates.filters |= {"part": _part, "when": _when, "field_time": _field_time, "size": _size}
+templates.filters |= {"part": _part, "when": _when, "field_time": _field_time, "size": _size, "cover": _cover}
+templates.globals["rooms"] = navigation.rooms
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
