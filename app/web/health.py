@@ -27,16 +27,17 @@ def healthz(state: Shared) -> dict[str, Any]:
 @router.get("/readyz")
 def readyz(state: Shared) -> Response:
     """200 once everything is there that a listener may ask for; else 503 with what is missing."""
-    missing = _missing(state)
-    headers = {"Retry-After": "5"} if missing else {}
-    return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200, headers)
+    lacks = missing(state)
+    headers = {"Retry-After": "5"} if lacks else {}
+    return JSONResponse({"ready": not lacks, "missing": lacks}, 503 if lacks else 200, headers)
 
 
-def _missing(state: State) -> list[str]:
-    missing = [] if state.engine.ready else ["base"]
+def missing(state: State) -> list[str]:
+    """What is not there yet of base, database and newest schema."""
+    lacks = [] if state.engine.ready else ["base"]
     try:
         with state.db.read() as db:
             found = db.scalar(text("SELECT version_num FROM alembic_version"))
     except SQLAlchemyError:
-        return [*missing, "database"]
-    return missing if found == preparing.revisions()[-1] else [*missing, "migration"]
+        return [*lacks, "database"]
+    return lacks if found == preparing.revisions()[-1] else [*lacks, "migration"]
