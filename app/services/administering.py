@@ -31,9 +31,9 @@ class Person:
 def people(db: Session) -> list[Person]:
     """Everybody by name, with when they were last seen and how much they logged."""
     last = select(BrowserSession.listener_id, func.max(BrowserSession.seen_at)).group_by(BrowserSession.listener_id)
-    seen: dict[str, int] = dict(db.execute(last).all())  # type: ignore[arg-type]
+    seen: dict[str, int] = dict(db.execute(last).all())
     count = select(Listen.listener_id, func.count()).group_by(Listen.listener_id)
-    logged: dict[str, int] = dict(db.execute(count).all())  # type: ignore[arg-type]
+    logged: dict[str, int] = dict(db.execute(count).all())
     return [
         Person(who.id, who.name, who.is_admin, who.password_hash is not None, who.created_at, seen.get(who.id),
                logged.get(who.id, 0))
