@@ -22,6 +22,7 @@ from app.services.recommending import EngineTypes
 from app.settings import Settings
 from app.web import (
     accounts,
+    admin,
     audioscrobbler,
     browse,
     friends,
@@ -30,6 +31,7 @@ from app.web import (
     listenbrainz,
     listens,
     live,
+    own_account,
     recommend,
     settings_page,
     songs,
@@ -41,6 +43,7 @@ from app.web.api import document
 from app.web.limits import Limiter
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
+from app.web.traffic import Traffic, route_of
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -137,13 +140,14 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     app.state.earshot = State(settings, db, engine, KINDS, Limiter())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for room in (
-        home, accounts, listens, songs, browse, recommend, taste, friends, settings_page, health, live, tokens,
-        listenbrainz, audioscrobbler,
+        home, accounts, listens, songs, browse, recommend, taste, friends, settings_page, own_account, admin, health,
+        live, tokens, listenbrainz, audioscrobbler,
     ):  # fmt: skip
         app.include_router(room.router)
     for api_room in (*document.ROOMS, document.router):
         app.include_router(api_room)
     app.include_router(listenbrainz.router, prefix="/apis/listenbrainz")
+    app.add_middleware(Traffic, most=settings.max_requests, body_seconds=settings.body_seconds)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)
     return app
@@ -172,5 +176,5 @@ def _map_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def bug(request: Request, problem: Exception) -> Response:
-        log.error("a bug on %s", request.url.path, exc_info=problem)
+        log.error("a bug on %s", route_of(request.scope), exc_info=problem)
         return answer_error(request, EarshotError("Something went wrong on our side. It is written in the log."))

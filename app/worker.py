@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 from app.db import Database
@@ -16,7 +16,8 @@ from app.lm.asking import Own
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, musicbrainz, retraining
+from app.services import catalogue, chores, musicbrainz, retraining
+from app.services.chores import Doing
 from app.services.recommending import EngineTypes
 from app.tables import Job
 
@@ -26,6 +27,7 @@ _BEAT_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _IDLE_SECONDS = 0.5
 _MUSICBRAINZ_REST_SECONDS = 60.0
+_CHORES_SECONDS = 2.0
 
 
 class _Run:
@@ -75,14 +77,13 @@ class Worker:
     """Runs jobs one after another until told to stop."""
 
     def __init__(
-        self,
-        db: Database,
-        store: AdapterStore,
-        open_engine: Callable[[], Engine],
-        kinds: EngineTypes,
+        self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes,
+        doings: Callable[[Callable[[], Engine]], Mapping[str, Doing]] = lambda engine: {},
         musicbrainz_url: str = "",
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.db, self.store, self.kinds = db, store, kinds
+        self.doings = doings(lambda: self.engine)
+        self._chores_at = 0.0
         self.owner = retraining.owner_name()
         self.stopping = threading.Event()
         self._open = open_engine
@@ -108,7 +109,7 @@ class Worker:
                 if not swept:
                     self.sweep()
                     swept = True
-                if not self.once() and not self.complete():
+                if not self.once() and not self.chores() and not self.complete():
                     self.stopping.wait(_IDLE_SECONDS)
             except EarshotError as problem:
                 log.warning("%s", problem)
@@ -124,6 +125,15 @@ class Worker:
         for listener, version in lost:
             log.warning("removing adapter %s/%s, which no row speaks of", listener, version)
             store.remove(listener, version)
+
+    def chores(self) -> int:
+        """Do what is due beside jobs, looking now and then only; returns how many chores were done."""
+        if not self.doings or time.monotonic() < self._chores_at:
+            return 0
+        self._chores_at = time.monotonic() + _CHORES_SECONDS
+        with self.db.write() as session:
+            chores.schedule(session, self.doings)
+        return chores.run_due(self.db, self.doings)
 
     def once(self, only: str | None = None) -> bool:
         """Run the oldest queued job, or only that one; false if there is none."""

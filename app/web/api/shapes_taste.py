@@ -82,8 +82,8 @@ class TasteOut(Shape):
 class Live(Shape):
     """Which version is to answer; null is the base."""
 
-    model_config = shown(version=None)
-    version: str | None
+    model_config = shown(version="0123456789abcdef")
+    version: str | None = None
 
 
 class FriendOut(Shape):
