@@ -146,6 +146,8 @@ RULES |= {
     "GET /api/v1/tokens": MEMBER,
     "POST /api/v1/tokens": MEMBER,
     "DELETE /api/v1/tokens/{token_id}": OWN,
+    "GET /api/v1/sessions": MEMBER,
+    "DELETE /api/v1/sessions/{session_key}": OWN,
 }
 # What a token may do there instead of a session: GET with "read", these with "submit", and nothing else, so that a
 # token lost with a phone changes neither the account nor the circle.

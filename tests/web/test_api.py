@@ -142,6 +142,16 @@ def test_settings_picks_invites_and_tokens(me: TestClient, ben: Listener) -> Non
     assert me.get(f"{V1}/tokens").json() == {"tokens": []}
 
 
+def test_sessions_are_seen_and_ended(app: FastAPI, me: TestClient, db: Database, admin: Listener) -> None:
+    other = browser(app, db, admin)
+    assert other.get(f"{V1}/me").status_code == 200
+    mine, its = me.get(f"{V1}/sessions").json()["sessions"]
+    assert (mine["is_this"], its["is_this"]) == (True, False)
+    assert me.delete(f"{V1}/sessions/{its['key']}").status_code == 204
+    assert other.get(f"{V1}/me").status_code == 401 and me.get(f"{V1}/me").status_code == 200
+    message(me.delete(f"{V1}/sessions/{its['key']}"), 404, "NotFound")
+
+
 # -- who may ----------------------------------------------------------------------------------------
 
 

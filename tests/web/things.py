@@ -68,6 +68,7 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
     "token": lambda db, owner: accounts.invite(db, owner, 1),
     "name": lambda db, owner: "rock",
     "token_id": lambda db, owner: tokens.add(db, owner, f"Player {_serial()}", ["submit"])[0].id,
+    "session_key": lambda db, owner: accounts.token_hash(accounts.start_session(db, owner, 1))[:16],
     "user_name": lambda db, owner: db.get_one(Listener, owner).name,
     "decade": lambda db, owner: "1970s",
     "key:path": lambda db, owner: db.scalar(select(Song.artist_key).order_by(Song.id).limit(1)) or "",

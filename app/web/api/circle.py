@@ -10,7 +10,7 @@ from app.services import accounts, listens, tokens
 from app.services.text import clean
 from app.tables import Listener, now
 from app.tables_players import ApiToken
-from app.web.access import Me, Shared
+from app.web.access import Me, Shared, cookie_name
 from app.web.api.routing import room
 from app.web.api.shapes_taste import (
     CircleOut,
@@ -23,6 +23,8 @@ from app.web.api.shapes_taste import (
     OpenInviteOut,
     OpenInvitesOut,
     Picks,
+    SessionOut,
+    SessionsOut,
     TokenOut,
     TokensOut,
 )
@@ -124,4 +126,21 @@ def revoke_token(state: Shared, who: Me, token_id: str) -> Response:
     """End one of your tokens."""
     with state.db.write() as db:
         tokens.revoke(db, who.id, token_id)
+    return Response(status_code=204)
+
+
+@router.get("/sessions")
+def my_sessions(request: Request, state: Shared, who: Me) -> SessionsOut:
+    """Your signed-in browsers, the one that asks first."""
+    token = request.cookies.get(cookie_name(state.settings), "")
+    with state.db.read() as db:
+        found = accounts.sessions(db, who.id, token)
+    return SessionsOut(sessions=[SessionOut.model_validate(one) for one in found])
+
+
+@router.delete("/sessions/{session_key}", status_code=204)
+def end_session(state: Shared, who: Me, session_key: str) -> Response:
+    """Sign one of your browsers out."""
+    with state.db.write() as db:
+        accounts.end_one(db, who.id, session_key)
     return Response(status_code=204)

@@ -188,3 +188,22 @@ class TokensOut(Shape):
     """Your tokens."""
 
     tokens: list[TokenOut]
+
+
+class SessionOut(Shape):
+    """A signed-in browser. ``key`` names it and is of no use as a cookie."""
+
+    model_config = shown(
+        key="0123456789abcdef", agent="Mozilla/5.0 …", created_at=1_700_000_000, seen_at=1_700_000_500, is_this=True
+    )  # fmt: skip
+    key: str
+    agent: str
+    created_at: int
+    seen_at: int
+    is_this: bool
+
+
+class SessionsOut(Shape):
+    """Your signed-in browsers."""
+
+    sessions: list[SessionOut]
