@@ -245,7 +245,7 @@ def test_between_jobs_the_worker_completes_a_song_and_encodes_it_anew(
     song_id = add()
     with db.read() as session:
         engine.encode_songs(catalogue.texts(session, song_text, [song_id]))
-    worker = Worker(db, engine.store, lambda: engine, kinds, double.url)
+    worker = Worker(db, engine.store, lambda: engine, kinds, musicbrainz_url=double.url)
     worker._musicbrainz = MusicBrainz(double.url, lambda: 0.0, lambda _: None)
     assert worker.complete() and song_of(db, song_id).genres == ["jazz", "soul"]
     with db.read() as session:

@@ -10,7 +10,7 @@ from app.services import accounts, listens, tokens
 from app.services.text import clean
 from app.tables import Listener, now
 from app.tables_players import ApiToken
-from app.web.access import Me, Shared, cookie_name
+from app.web.access import Me, Shared
 from app.web.api.routing import room
 from app.web.api.shapes_taste import (
     CircleOut,
@@ -130,11 +130,10 @@ def revoke_token(state: Shared, who: Me, token_id: str) -> Response:
 
 
 @router.get("/sessions")
-def my_sessions(request: Request, state: Shared, who: Me) -> SessionsOut:
+def my_sessions(state: Shared, who: Me) -> SessionsOut:
     """Your signed-in browsers, the one that asks first."""
-    token = request.cookies.get(cookie_name(state.settings), "")
     with state.db.read() as db:
-        found = accounts.sessions(db, who.id, token)
+        found = accounts.sessions(db, who.id, who.session)
     return SessionsOut(sessions=[SessionOut.model_validate(one) for one in found])
 
 
