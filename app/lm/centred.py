@@ -79,6 +79,25 @@ class Centred:
             product *= self._scale[part].reshape(-1, *[1] * (product.ndim - 1))
             yield part, product
 
+    def top(self, query: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
+        """Row numbers and values of the ``count`` largest products with (D,), best first; ties by row number.
+
+        Exact, and reads each stored row once: most of a part falls below what is already found and is never sorted.
+        """
+        rows, values, floor = np.empty(0, np.int64), np.empty(0, np.float32), -np.inf
+        for part, product in self.products(query):
+            above = np.flatnonzero(product > floor)
+            if not len(above):
+                continue
+            rows = np.concatenate([rows, above + part.start])
+            values = np.concatenate([values, product[above]])
+            if len(rows) >= count:
+                order = np.lexsort((rows, -values))[:count]
+                rows, values = rows[order], values[order]
+                floor = values[-1]
+        order = np.lexsort((rows, -values))
+        return rows[order], values[order]
+
 
 class RowOf:
     """Row numbers of songs by id, as two arrays: a dictionary of a million songs takes 100 MB."""

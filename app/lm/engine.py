@@ -29,6 +29,7 @@ from app.lm.vectors import CatalogueVectors, Floats, Snapshot, unit
 HELD_OUT_SHARE = 0.2
 _CANDIDATES = 200
 _MB = 1 << 20
+_ARTISTS_KEPT = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Engine:
         self.towers = Towers(base, self.bank, self.store, settings.cache_mb * _MB // 3)
         self.scores = Scores(settings.cache_mb * _MB // 3)
         self._requests: Floats | None = None
+        self._artists: dict[int, str] = {}
 
     @classmethod
     def open(cls, settings: EngineSettings) -> Engine:
@@ -207,7 +209,7 @@ class Engine:
             return [], version
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
-        keys = artists([int(snapshot.ids[r]) for r in best])
+        keys = self._artists_of(snapshot.ids[best].tolist(), artists)
         picked = ranking.diversify(
             values[best],
             snapshot.units[best],
@@ -221,6 +223,16 @@ class Engine:
             for p in picked
         ]
         return listed, version
+
+    def _artists_of(self, songs: list[int], ask: Callable[[Sequence[int]], Mapping[int, str]]) -> Mapping[int, str]:
+        """Artist keys by song. A song never changes its artist, so each is asked for once."""
+        if len(self._artists) > _ARTISTS_KEPT:
+            self._artists = {}
+        known = self._artists
+        missing = [song for song in songs if song not in known]
+        if missing:
+            known.update(ask(missing))
+        return known
 
     def nearest(self, song: int, count: int) -> list[int]:
         """The songs nearest to one by their centred catalogue vectors, nearest first; none before it is encoded."""
