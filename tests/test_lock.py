@@ -1,0 +1,33 @@
+"""requirements.lock: every package by one version and by the sha256 of its files, so that nothing else is installed."""
+
+from __future__ import annotations
+
+import re
+
+from app.settings import PROJECT
+
+LOCK = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)((?: *\\\n +--hash=sha256:[0-9a-f]{64})*)$", re.MULTILINE)
+
+
+def name_of(package: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def test_every_package_has_one_version_and_hashes() -> None:
+    pins = PIN.findall(LOCK)
+    assert "".join(PIN.sub("", LOCK).split()) == "", "only pins with hashes belong in it: run tools/lock"
+    assert [name for name, _, hashes in pins if not hashes] == [], "run tools/lock after adding a line"
+    assert len({name_of(name) for name, _, _ in pins}) == len(pins) > 80
+
+
+def test_torch_is_not_in_it() -> None:
+    assert not {name_of(name) for name, _, _ in PIN.findall(LOCK)} & {"torch", "triton"}, "its builds differ by index"
+
+
+def test_what_pyproject_asks_for_is_in_it() -> None:
+    asked = re.findall(r'^    "([A-Za-z0-9._-]+)', (PROJECT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    pinned = {name_of(name) for name, _, _ in PIN.findall(LOCK)}
+    wanted = {name_of(name) for name in asked if name_of(name) not in ("torch", "error", "ignore")}
+    assert {name for name in wanted if name in ("fastapi", "limits", "zxcvbn", "alembic")} <= pinned
