@@ -23,6 +23,8 @@ from app.tables import Listener
 from app.web.access import RULES, TOKEN
 from app.web.limits import LIMITS
 
+pytestmark = pytest.mark.slow
+
 INPUTS = int(os.environ.get("EARSHOT_TEST_INPUTS", "12"))  # a route; `make test-faults` tries 300
 
 HOSTILE = [
