@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import tomllib
 
+import pytest
+
 from app.settings import PROJECT
 
 LOCK = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
@@ -16,6 +18,7 @@ def name_of(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
+@pytest.mark.slow
 def test_every_package_has_one_version_and_hashes() -> None:
     pins = PIN.findall(LOCK)
     assert "".join(PIN.sub("", LOCK).split()) == "", "only pins with hashes belong in it: run tools/lock"
