@@ -20,7 +20,20 @@ from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
 from app.services.recommending import EngineTypes
 from app.settings import Settings
-from app.web import accounts, browse, friends, health, home, listens, recommend, settings_page, songs, taste
+from app.web import (
+    accounts,
+    browse,
+    friends,
+    health,
+    home,
+    kept,
+    listens,
+    playlists,
+    recommend,
+    settings_page,
+    songs,
+    taste,
+)
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
 
@@ -31,6 +44,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("earshot")
 
 KINDS = EngineTypes(Own, Ask, song_text)
+ROOMS = (
+    home, accounts, listens, songs, browse, recommend, kept, playlists, taste, friends, settings_page,
+    health,
+)  # fmt: skip
 
 
 def open_engine(settings: Settings, threads: int = 0) -> Engine:
@@ -117,7 +134,20 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     )  # fmt: skip
     app.state.earshot = State(settings, db, engine, KINDS)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (home, accounts, listens, songs, browse, recommend, taste, friends, settings_page, health):
+    for room in (
+        home,
+        accounts,
+        listens,
+        songs,
+        browse,
+        recommend,
+        taste,
+        friends,
+        settings_page,
+        kept,
+        playlists,
+        health,
+    ):
         app.include_router(room.router)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)

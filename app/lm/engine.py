@@ -217,6 +217,9 @@ class Engine:
         snapshot = self.vectors.snapshot()
         if not len(snapshot.ids):
             return [], version
+        if ask.adventure and not taste.empty:
+            near, familiar = ranking.nearness(taste, snapshot), snapshot.rows(list(ask.familiar))
+            values = ranking.venture(values, near, familiar, ask.adventure)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = artists([int(snapshot.ids[r]) for r in best])
@@ -226,7 +229,7 @@ class Engine:
             [keys.get(int(snapshot.ids[r]), "") for r in best],
             ask.count,
             per_artist=ask.per_artist,
-            spread=ask.spread * float(values.std()),
+            spread=ask.spread * (1 + ask.adventure) * float(values.std()),
         )
         listed = [
             Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(taste, snapshot.units[best[p]]))

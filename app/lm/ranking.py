@@ -26,6 +26,9 @@ Rule = Literal["mean", "interest"]
 SHARP = 8.0
 _AWAY = 0.3  # how much nearness to a disliked song counts against nearness to a liked one
 _ROWS_AT_ONCE = 8192
+# What the slider moves at its ends, in spreads of the score (docs/decisions.md).
+_NEAR = 0.5
+_KNOWN_ARTIST = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,28 @@ def blend(values: Floats, wished: Floats, share: float) -> Floats:
 def _standard(values: Floats) -> Floats:
     result: Floats = (values - values.mean()) / max(float(values.std()), 1e-9)
     return result
+
+
+def nearness(taste: Taste, catalogue: Snapshot) -> Floats:
+    """(N,) likeness of each song to the nearest liked one other than itself; 0 if there is none."""
+    liked = np.flatnonzero(taste.weights > 0)
+    result = np.zeros(len(catalogue.ids), np.float32)
+    rows = np.array([catalogue.row_of.get(int(song), -1) for song in taste.songs[liked]], dtype=np.int64)
+    for start in range(0, len(result) if len(liked) else 0, _ROWS_AT_ONCE):
+        likeness = catalogue.units[start : start + _ROWS_AT_ONCE] @ taste.units[liked].T
+        own = np.flatnonzero((rows >= start) & (rows < start + len(likeness)))
+        likeness[rows[own] - start, own] = -1.0
+        result[start : start + _ROWS_AT_ONCE] = np.maximum(likeness.max(axis=1), 0)
+    return result
+
+
+def venture(values: Floats, near: Floats, familiar: NDArray[np.int64], adventure: float) -> Floats:
+    """Shift scores (N,) from safe (adventure -1) to adventurous (1): away from what lies next to an own song and from
+    artists the listener knows, towards what fits the whole of their taste. near: (N,); familiar: row numbers.
+    """
+    shifted = _standard(values) - adventure * _NEAR * _standard(near)
+    shifted[familiar] -= adventure * _KNOWN_ARTIST
+    return shifted
 
 
 def top(values: Floats, rows: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:

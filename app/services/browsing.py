@@ -1,4 +1,4 @@
-"""Look around the catalogue: by genre, decade, artist and song. Whose plays may be seen is decided by ``_visible``."""
+"""Look around the catalogue: by genre, decade, artist and song. Whose plays may be seen is decided by ``visible``."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def artists(db: Session, listener: str, letter: str = "", number: int = 1, size:
         played = (
             select(Song.artist_key.label("key"), func.sum(Listen.plays).label("plays"))
             .join(Listen, Listen.song_id == Song.id)
-            .where(Listen.ended == "played", Listen.listener_id.in_(_visible(listener)))
+            .where(Listen.ended == "played", Listen.listener_id.in_(visible(listener)))
             .group_by(Song.artist_key)
             .subquery()
         )
@@ -216,7 +216,7 @@ def songs_of(db: Session, key: str, number: int = 1, size: int = 50) -> Page[Son
 # -- one song ---------------------------------------------------------------------------------------
 
 
-def _visible(listener: str) -> Select[str]:
+def visible(listener: str) -> Select[str]:
     """Rule: whose plays a listener may see: their own, and those of everyone who shares with the circle."""
     return select(Listener.id).where(or_(Listener.id == listener, Listener.sharing == "circle"))
 
@@ -227,7 +227,7 @@ def who_played(db: Session, listener: str, song_id: int) -> list[Player]:
     rows = db.execute(
         select(Listener.id, Listener.name, plays)
         .join(Listen, Listen.listener_id == Listener.id)
-        .where(Listen.song_id == song_id, Listen.ended == "played", Listener.id.in_(_visible(listener)))
+        .where(Listen.song_id == song_id, Listen.ended == "played", Listener.id.in_(visible(listener)))
         .group_by(Listener.id, Listener.name)
         .order_by(plays.desc(), Listener.name)
     )

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from app.services import accounts
+from app.services import accounts, hiding
 from app.services.accounts import SignedIn
 from app.tables import Listener
 from app.web.access import Me, Shared
@@ -41,8 +41,15 @@ def _time_zone(state: State, db: Session, who: SignedIn) -> dict[str, Any]:
     return {"zones": _zones() if who.time_zone in _zones() else [who.time_zone, *_zones()]}
 
 
+def _hidden(state: State, db: Session, who: SignedIn) -> dict[str, Any]:
+    return {"artists": hiding.hidden(db, who.id)}
+
+
 # In the order of the page; other rooms add theirs here.
-SECTIONS = (Section("time-zone", "Time zone", "time_zone.html", _time_zone),)
+SECTIONS = (
+    Section("time-zone", "Time zone", "time_zone.html", _time_zone),
+    Section("hidden-artists", "Hidden artists", "hidden_artists.html", _hidden),
+)
 
 
 @router.get("")
