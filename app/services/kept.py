@@ -82,24 +82,22 @@ def remove(db: Session, listener: str, list_id: str) -> None:
 
 def opened(db: Session, kept: KeptList) -> list[Came]:
     """The songs of a list in their order, with what came of each since."""
-    plays = dict(
-        db.execute(
-            select(Listen.song_id, func.sum(Listen.plays))
-            .join(KeptSong, and_(KeptSong.song_id == Listen.song_id, KeptSong.list_id == kept.id))
-            .where(Listen.listener_id == kept.listener_id, *_since(kept.created_at))
-            .group_by(Listen.song_id)
-        ).tuples()
+    played = (
+        select(Listen.song_id, func.sum(Listen.plays))
+        .join(KeptSong, and_(KeptSong.song_id == Listen.song_id, KeptSong.list_id == kept.id))
+        .where(Listen.listener_id == kept.listener_id, *_since(kept.created_at))
+        .group_by(Listen.song_id)
     )
-    said = dict(
-        db.execute(
-            select(Feedback.song_id, Feedback.verdict)
-            .join(KeptSong, and_(KeptSong.song_id == Feedback.song_id, KeptSong.list_id == kept.id))
-            .where(Feedback.listener_id == kept.listener_id, Feedback.created_at >= kept.created_at)
-        ).tuples()
+    plays = {song: int(count) for song, count in db.execute(played)}
+    judged = (
+        select(Feedback.song_id, Feedback.verdict)
+        .join(KeptSong, and_(KeptSong.song_id == Feedback.song_id, KeptSong.list_id == kept.id))
+        .where(Feedback.listener_id == kept.listener_id, Feedback.created_at >= kept.created_at)
     )
+    said = {row.song_id: row.verdict for row in db.execute(judged)}
     order = db.scalars(select(KeptSong.song_id).where(KeptSong.list_id == kept.id).order_by(KeptSong.place)).all()
     songs = catalogue.songs(db, order)
-    return [Came(songs[i], int(plays.get(i, 0)), said.get(i, "")) for i in order if i in songs]
+    return [Came(songs[i], plays.get(i, 0), said.get(i, "")) for i in order if i in songs]
 
 
 def _since(at: int | InstrumentedAttribute[int]) -> tuple[ColumnElement[bool], ...]:
@@ -111,11 +109,11 @@ def overview(db: Session, listener: str, most: int = 50) -> list[Outcome]:
     newest = select(KeptList).where(KeptList.listener_id == listener).order_by(KeptList.created_at.desc(), KeptList.id)
     lists = db.scalars(newest.limit(most)).all()
     shown = select(KeptSong.list_id, func.count()).where(KeptSong.list_id.in_([kept.id for kept in lists]))
-    songs = dict(db.execute(shown.group_by(KeptSong.list_id)).tuples())
+    songs = {row[0]: int(row[1]) for row in db.execute(shown.group_by(KeptSong.list_id))}
     mine = shown.join(KeptList, KeptList.id == KeptSong.list_id).group_by(KeptSong.list_id)
     heard = and_(Listen.song_id == KeptSong.song_id, Listen.listener_id == listener, *_since(KeptList.created_at))
     played = mine.join(Listen, heard).with_only_columns(KeptSong.list_id, func.count(KeptSong.song_id.distinct()))
-    plays = dict(db.execute(played).tuples())
+    plays = {row[0]: int(row[1]) for row in db.execute(played)}
     judged = and_(
         Feedback.song_id == KeptSong.song_id, Feedback.listener_id == listener,
         Feedback.created_at >= KeptList.created_at,

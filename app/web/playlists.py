@@ -39,7 +39,7 @@ def make(state: Shared, who: Me, name: Text = "", list_id: Text = "", song: Numb
 
 
 @router.post("/add")
-def add_to(state: Shared, who: Me, playlist: Text = "", song: Number = 0, back: Text = "/playlists") -> Response:
+def add_to(state: Shared, who: Me, playlist: Text = "", song: Number = 0, back: Text = "") -> Response:
     """Put a song into the playlist that was chosen from a list."""
     with state.db.write() as db:
         playlists.add(db, playlists.own(db, who.id, playlist), [_song(song)])
