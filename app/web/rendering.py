@@ -21,6 +21,7 @@ from app.services.recommending import EngineTypes
 from app.settings import Settings
 from app.tables import Song, now
 from app.web import navigation
+from app.web.limits import Limiter
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -46,6 +47,7 @@ class State:
     db: Database
     engine: EngineSource
     kinds: EngineTypes
+    limiter: Limiter
 
 
 def state_of(request: Request) -> State:
@@ -141,11 +143,19 @@ def wants_json(request: Request) -> bool:
 def answer_error(request: Request, problem: EarshotError) -> Response:
     """A named error as JSON or as a page; who is not signed in is sent to do so."""
     if wants_json(request):
-        return JSONResponse({"error": type(problem).__name__, "message": _safe(problem)}, problem.status)
+        return _with_wait(
+            JSONResponse({"error": type(problem).__name__, "message": _safe(problem)}, problem.status), problem
+        )
     if isinstance(problem, NotSignedIn) and request.method in ("GET", "HEAD"):
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return go("/login" if here == "/" else f"/login?next={quote(here, safe='')}")
-    return page(request, "error.html", problem.status, message=_safe(problem))
+    return _with_wait(page(request, "error.html", problem.status, message=_safe(problem)), problem)
+
+
+def _with_wait(response: Response, problem: EarshotError) -> Response:
+    if problem.retry_after is not None:
+        response.headers["Retry-After"] = str(problem.retry_after)
+    return response
 
 
 def _safe(problem: EarshotError) -> str:

@@ -130,6 +130,7 @@ def test_a_list_and_a_playlist_come_as_files_without_what_was_disliked(
     made = player.post("/playlists", data={"list_id": path[7:], "name": "Añejo 💿"}).headers["location"]
     with db.read() as session:
         titles = [session.get_one(Song, song).title for song in (first, second)]
+    assert friend.post("/playlists", data={"list_id": path[7:], "name": "Mine now"}).status_code == 404
     for place, name in ((path, "caf%C3%A9"), (made, "A%C3%B1ejo%20%F0%9F%92%BF")):
         answer = player.get(f"{place}/jspf")
         assert answer.headers["content-disposition"].endswith(f"filename*=UTF-8''{name}.jspf")
