@@ -92,11 +92,16 @@ def _without(db: Session, playlist: Playlist, song: int) -> list[int]:
 
 
 def _write(db: Session, playlist: Playlist, order: Sequence[int]) -> None:
-    db.execute(delete(PlaylistSong).where(PlaylistSong.playlist_id == playlist.id))
+    mine = db.scalars(select(PlaylistSong).where(PlaylistSong.playlist_id == playlist.id))
+    rows = {row.song_id: row for row in mine}
+    for song in set(rows) - set(order):
+        db.delete(rows[song])
+    for place, song in enumerate(order, start=1):
+        if song in rows:
+            rows[song].place = place
+        else:
+            db.add(PlaylistSong(playlist_id=playlist.id, song_id=song, place=place))
     db.flush()
-    db.add_all(PlaylistSong(playlist_id=playlist.id, song_id=song, place=n + 1) for n, song in enumerate(order))
-    db.flush()
-    db.expire_all()
 
 
 def rename(db: Session, playlist: Playlist, name: str) -> None:
