@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup run test test-postgres check bench-quality
+.PHONY: help install setup run test test-postgres check screenshots bench-quality
 
 help: ## Show the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,10 @@ test: install ## Run every test (browser and training suites too) but those of t
 test-postgres: install ## Run the tests on a real PostgreSQL (root installs Debian's); `make test` leaves them out by -m
 	@tools/postgres
 	$(BIN)/python -m pytest -m postgres tests/postgres
+
+screenshots: setup ## Take the pictures of docs/screenshots anew
+	@tools/chromium
+	$(BIN)/python tools/screenshots.py $${EARSHOT_HOME:-.}
 
 check: install ## Lint and type-check
 	$(BIN)/ruff check app tests benchmarks tools

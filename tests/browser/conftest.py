@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from app.settings import PROJECT
+
+expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong; what is right is seen at once
 
 PASSWORD = "correct horse battery"
 PHONE = {"width": 360, "height": 780}
