@@ -1,7 +1,7 @@
 """Take the pictures in docs/screenshots: ``python tools/screenshots.py HOME [FOLDER]``.
 
-HOME is one that `earshot setup` made; its data are copied first. The listener, her friend and what they play are made up
-from the starter catalogue. A test runs this into a folder of its own and compares it with docs/screenshots.
+HOME is one that `earshot setup` made; its data are copied first. The listener, her friend and what they play are
+made up from the starter catalogue. A test runs this into a folder of its own and compares both.
 """
 
 from __future__ import annotations
