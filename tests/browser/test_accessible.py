@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Response, expect
 
 from app.web import navigation
-from tests.browser.conftest import PHONE, Running, Visitor
+from tests.browser.conftest import BASE_LOADS, PHONE, Running, Visitor
 from tests.browser.test_the_whole_loop import no_sideways_scrolling
 
 pytestmark = pytest.mark.browser
@@ -40,7 +40,7 @@ def furnished(running: Running, visit: Visit) -> Iterator[Furnished]:
     page.get_by_label("Favourite artists").fill("Nina Simone")
     page.get_by_role("button", name="Show me songs").click()
     first = page.locator(".suggestion").first
-    expect(first).to_be_visible()
+    expect(first).to_be_visible(timeout=BASE_LOADS)
     first.get_by_text("Listen, log, hide").click()
     first.get_by_role("button", name="Log a play of").click()
     expect(page.locator("#said")).to_contain_text("Logged")

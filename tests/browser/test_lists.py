@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import DESK, PASSWORD, PHONE, Running, Visitor
+from tests.browser.conftest import BASE_LOADS, DESK, PASSWORD, PHONE, Running, Visitor
 from tests.browser.test_the_whole_loop import HOSTILE, no_sideways_scrolling, titles
 
 pytestmark = pytest.mark.browser
@@ -29,7 +29,7 @@ def invited(running: Running, visit: Visit, *, scripts: bool, size: dict[str, in
     ben.page.get_by_role("button", name="Join").click()
     ben.page.get_by_label("Favourite artists").fill("Nina Simone")
     ben.page.get_by_role("button", name="Show me songs").click()
-    expect(ben.page.locator(".suggestion")).to_have_count(20)
+    expect(ben.page.locator(".suggestion")).to_have_count(20, timeout=BASE_LOADS)
     return ben
 
 
