@@ -58,8 +58,8 @@ def serve(home: Path) -> Iterator[Running]:
     drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
     yield Running(found[1], home, environment)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0, "Ctrl-C did not end the server cleanly"
-    drain.wait(10)
+    assert process.wait(120) == 0, "Ctrl-C did not end the server cleanly"
+    drain.wait(120)
     process.stderr.close()
 
 
