@@ -74,7 +74,7 @@ def test_a_list_is_judged_by_keyboard_and_the_focus_stays(running: Running, visi
     artist = card.locator('a[href^="/artists/"]').inner_text()
     card.get_by_text("Listen, log, hide").click()
     assert "youtube.com" in (card.get_by_role("link", name="at YouTube").get_attribute("href") or "")
-    card.get_by_role("button", name=f"Hide {artist} from my lists").click()
+    card.get_by_role("button", name=f"Hide this artist: {artist}").click()
     expect(page.locator("#said")).to_contain_text("is hidden")
     assert artist not in page.locator('.suggestion a[href^="/artists/"]').all_inner_texts()
 
