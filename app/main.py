@@ -22,12 +22,14 @@ from app.services.recommending import EngineTypes
 from app.settings import Settings
 from app.web import (
     accounts,
+    admin,
     browse,
     friends,
     health,
     home,
     kept,
     listens,
+    own_account,
     playlists,
     recommend,
     settings_page,
@@ -38,6 +40,7 @@ from app.web.access import enforce
 from app.web.limits import Limiter
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
+from app.web.traffic import Traffic, route_of
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -59,6 +62,8 @@ ROOMS = (
     taste,
     friends,
     settings_page,
+    own_account,
+    admin,
     health,
 )
 
@@ -149,6 +154,7 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for room in ROOMS:
         app.include_router(room.router)
+    app.add_middleware(Traffic, most=settings.max_requests, body_seconds=settings.body_seconds)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)
     return app
@@ -177,5 +183,5 @@ def _map_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def bug(request: Request, problem: Exception) -> Response:
-        log.error("a bug on %s", request.url.path, exc_info=problem)
+        log.error("a bug on %s", route_of(request.scope), exc_info=problem)
         return answer_error(request, EarshotError("Something went wrong on our side. It is written in the log."))

@@ -33,6 +33,7 @@ MORE = (
     Room("/playlists", "Playlists", "playlist"),
     Room("/listens", "Listens", "listens"),
     Room("/settings", "Settings", "settings"),
+    Room("/admin", "Administration", "admin", admin_only=True),
 )
 
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from app.services import accounts, hiding
 from app.services.accounts import SignedIn
 from app.tables import Listener
+from app.web import own_account
 from app.web.access import Me, Shared
 from app.web.rendering import State, go, page
 
@@ -49,6 +50,9 @@ def _hidden(state: State, db: Session, who: SignedIn) -> dict[str, Any]:
 SECTIONS = (
     Section("time-zone", "Time zone", "time_zone.html", _time_zone),
     Section("hidden-artists", "Hidden artists", "hidden_artists.html", _hidden),
+    Section("sessions", "Signed-in browsers", "sessions.html", own_account.sessions_shown),
+    Section("password", "Password", "password.html", own_account.nothing_shown),
+    Section("leaving", "Delete my account", "leaving.html", own_account.leaving_shown),
 )
 
 

@@ -57,6 +57,14 @@ def _list(db: Session, owner: str) -> str:
     ).id
 
 
+def _session(db: Session, owner: str) -> str:
+    return accounts.token_hash(accounts.start_session(db, owner, 1))[:16]
+
+
+def _invite(db: Session, owner: str) -> str:
+    return accounts.token_hash(accounts.invite(db, owner, 1))[:16]
+
+
 MAKERS: dict[str, Callable[[Session, str], str]] = {
     "listen_id": _listen,
     "song_id": _song,
@@ -64,6 +72,9 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
     "list_id": _list,
     "playlist_id": lambda db, owner: playlists.make(db, owner, SECRET, [int(_song(db, owner))]).id,
     "kind": lambda db, owner: "jspf",
+    "session": _session,
+    "invite_key": _invite,
+    "person_id": lambda db, owner: owner,
     "token": lambda db, owner: accounts.invite(db, owner, 1),
     "name": lambda db, owner: "rock",
     "decade": lambda db, owner: "1970s",
@@ -81,6 +92,8 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /playlists/{playlist_id}/move": {"song": "{song_id}", "to": "1"},
     "POST /playlists/{playlist_id}/take-out": {"song": "{song_id}"},
     "POST /playlists/{playlist_id}/rename": {"name": "Renamed"},
+    "POST /settings/sessions/end": {"session": "{session}"},
+    "POST /settings/time-zone": {"zone": "UTC"},
     "POST /friends/sharing": {"sharing": "off"},
 }
 
