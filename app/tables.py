@@ -238,11 +238,12 @@ class Playlist(Table):
 
 
 class PlaylistSong(Table):
-    """One song of a playlist; a song is in it once."""
+    """One song of a playlist, in it once. It names the listener, so that a song outlives whoever brought it."""
 
     __tablename__ = "playlist_songs"
     playlist_id: Mapped[str] = mapped_column(ForeignKey("playlists.id", ondelete="CASCADE"), primary_key=True)
-    song_id: Mapped[int] = mapped_column(ForeignKey("songs.id", ondelete="CASCADE"), primary_key=True, index=True)
+    song_id: Mapped[int] = mapped_column(ForeignKey("songs.id"), primary_key=True, index=True)
+    listener_id: Mapped[str] = _listener()
     place: Mapped[int]
 
 

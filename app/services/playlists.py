@@ -100,8 +100,12 @@ def _write(db: Session, playlist: Playlist, order: Sequence[int]) -> None:
         if song in rows:
             rows[song].place = place
         else:
-            db.add(PlaylistSong(playlist_id=playlist.id, song_id=song, place=place))
+            db.add(_song_of(playlist, song, place))
     db.flush()
+
+
+def _song_of(playlist: Playlist, song: int, place: int) -> PlaylistSong:
+    return PlaylistSong(playlist_id=playlist.id, song_id=song, listener_id=playlist.listener_id, place=place)
 
 
 def rename(db: Session, playlist: Playlist, name: str) -> None:

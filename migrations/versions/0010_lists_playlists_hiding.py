@@ -13,18 +13,6 @@ depends_on = None
 SONG = sa.BigInteger().with_variant(sa.Integer(), 'sqlite')
 
 
-def _songs_of(table: str, owner: str, owners: str) -> None:
-    op.create_table(table,
-    sa.Column(owner, sa.String(length=16), nullable=False),
-    sa.Column('song_id', SONG, nullable=False),
-    sa.Column('place', sa.BigInteger(), nullable=False),
-    sa.ForeignKeyConstraint([owner], [f'{owners}.id'], name=op.f(f'fk_{table}_{owner}'), ondelete='CASCADE'),
-    sa.ForeignKeyConstraint(['song_id'], ['songs.id'], name=op.f(f'fk_{table}_song_id'), ondelete='CASCADE'),
-    sa.PrimaryKeyConstraint(owner, 'song_id', name=op.f(f'pk_{table}'))
-    )
-    op.create_index(f'ix_{table}_song_id', table, ['song_id'])
-
-
 def upgrade() -> None:
     # Plain ALTER TABLE: a batch would rebuild the table and lose the triggers on it.
     op.add_column('listens', sa.Column('learn', sa.Boolean(), server_default=sa.true(), nullable=False))
@@ -48,7 +36,15 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_kept_lists'))
     )
     op.create_index('ix_kept_lists_listener_time', 'kept_lists', ['listener_id', 'created_at'])
-    _songs_of('kept_songs', 'list_id', 'kept_lists')
+    op.create_table('kept_songs',
+    sa.Column('list_id', sa.String(length=16), nullable=False),
+    sa.Column('song_id', SONG, nullable=False),
+    sa.Column('place', sa.BigInteger(), nullable=False),
+    sa.ForeignKeyConstraint(['list_id'], ['kept_lists.id'], name=op.f('fk_kept_songs_list_id'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['song_id'], ['songs.id'], name=op.f('fk_kept_songs_song_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('list_id', 'song_id', name=op.f('pk_kept_songs'))
+    )
+    op.create_index('ix_kept_songs_song_id', 'kept_songs', ['song_id'])
     op.create_table('playlists',
     sa.Column('id', sa.String(length=16), nullable=False),
     sa.Column('listener_id', sa.String(length=16), nullable=False),
@@ -58,7 +54,18 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_playlists'))
     )
     op.create_index('ix_playlists_listener_id', 'playlists', ['listener_id'])
-    _songs_of('playlist_songs', 'playlist_id', 'playlists')
+    op.create_table('playlist_songs',
+    sa.Column('playlist_id', sa.String(length=16), nullable=False),
+    sa.Column('song_id', SONG, nullable=False),
+    sa.Column('listener_id', sa.String(length=16), nullable=False),
+    sa.Column('place', sa.BigInteger(), nullable=False),
+    sa.ForeignKeyConstraint(['playlist_id'], ['playlists.id'], name=op.f('fk_playlist_songs_playlist_id'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['song_id'], ['songs.id'], name=op.f('fk_playlist_songs_song_id')),
+    sa.ForeignKeyConstraint(['listener_id'], ['listeners.id'], name=op.f('fk_playlist_songs_listener_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('playlist_id', 'song_id', name=op.f('pk_playlist_songs'))
+    )
+    op.create_index('ix_playlist_songs_song_id', 'playlist_songs', ['song_id'])
+    op.create_index('ix_playlist_songs_listener_id', 'playlist_songs', ['listener_id'])
 
 
 def downgrade() -> None:
