@@ -19,13 +19,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from app.lm.centred import Centred
 from app.lm.vectors import Floats, Snapshot, unit
 
 Rule = Literal["mean", "interest"]
 
 SHARP = 8.0
 _AWAY = 0.3  # how much nearness to a disliked song counts against nearness to a liked one
-_ROWS_AT_ONCE = 8192
 # What the slider moves at its ends, in spreads of the score (docs/decisions.md).
 _NEAR = 0.5
 _KNOWN_ARTIST = 3.0
@@ -68,7 +68,7 @@ def taste_of(songs: Sequence[int], vectors: Floats, weights: Floats, mean: Float
     return Taste(np.asarray(songs, np.int64), unit(vectors - mean), np.asarray(weights, np.float32), rule)
 
 
-def scores(taste: Taste, units: Floats) -> Floats:
+def scores(taste: Taste, units: Floats | Centred) -> Floats:
     """How well each of some units (N, D) fits a taste: (N,)."""
     if taste.rule == "mean":
         result: Floats = units @ taste.vector
@@ -80,14 +80,15 @@ def scores(taste: Taste, units: Floats) -> Floats:
     return values
 
 
-def _soft_maximum(units: Floats, own: Floats, weights: Floats) -> Floats:
+def _soft_maximum(units: Floats | Centred, own: Floats, weights: Floats) -> Floats:
     """log Σ wᵢ exp(sharp · cosᵢ) / sharp for each unit, weights scaled to sum 1. (N, D), (n, D), (n,) → (N,)."""
     shares = (weights / weights.sum()).astype(np.float32)
     result = np.empty(len(units), np.float32)
-    for start in range(0, len(units), _ROWS_AT_ONCE):
-        likeness = units[start : start + _ROWS_AT_ONCE] @ own.T
+    products = units.products(own.T) if isinstance(units, Centred) else [(slice(None), units @ own.T)]
+    for part, likeness in products:
         # Cosines lie in [-1, 1], so exp(8 · cos) neither overflows nor vanishes.
-        result[start : start + _ROWS_AT_ONCE] = np.log(np.exp(SHARP * likeness) @ shares) / SHARP
+        likeness *= SHARP
+        result[part] = np.log(np.exp(likeness, out=likeness) @ shares) / SHARP
     return result
 
 
@@ -105,12 +106,13 @@ def nearness(taste: Taste, catalogue: Snapshot) -> Floats:
     """(N,) likeness of each song to the nearest liked one other than itself; 0 if there is none."""
     liked = np.flatnonzero(taste.weights > 0)
     result = np.zeros(len(catalogue.ids), np.float32)
-    rows = np.array([catalogue.row_of.get(int(song), -1) for song in taste.songs[liked]], dtype=np.int64)
-    for start in range(0, len(result) if len(liked) else 0, _ROWS_AT_ONCE):
-        likeness = catalogue.units[start : start + _ROWS_AT_ONCE] @ taste.units[liked].T
-        own = np.flatnonzero((rows >= start) & (rows < start + len(likeness)))
-        likeness[rows[own] - start, own] = -1.0
-        result[start : start + _ROWS_AT_ONCE] = np.maximum(likeness.max(axis=1), 0)
+    if not len(liked):
+        return result
+    rows = catalogue.row_of.find(taste.songs[liked].tolist())
+    for part, likeness in catalogue.units.products(taste.units[liked].T):
+        own = np.flatnonzero((rows >= part.start) & (rows < part.start + len(likeness)))
+        likeness[rows[own] - part.start, own] = -1.0
+        result[part] = np.maximum(likeness.max(axis=1), 0)
     return result
 
 
