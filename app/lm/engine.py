@@ -207,9 +207,7 @@ class Engine:
         snapshot = self.vectors.snapshot()
         if not len(snapshot.ids):
             return [], version
-        if ask.adventure and not taste.empty:
-            near, familiar = ranking.nearness(taste, snapshot), snapshot.rows(list(ask.familiar))
-            values = ranking.venture(values, near, familiar, ask.adventure)
+        values = ranking.ventured(values, taste, snapshot, ask.familiar, ask.adventure)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = self._artists_of(snapshot.ids[best].tolist(), artists)

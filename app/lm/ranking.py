@@ -125,6 +125,13 @@ def venture(values: Floats, near: Floats, familiar: NDArray[np.int64], adventure
     return shifted
 
 
+def ventured(values: Floats, taste: Taste, catalogue: Snapshot, familiar: Collection[int], adventure: float) -> Floats:
+    """Scores shifted by ``venture``; as they are in the middle of the slider, or when nothing is known of a taste."""
+    if not adventure or taste.empty:
+        return values
+    return venture(values, nearness(taste, catalogue), catalogue.rows(list(familiar)), adventure)
+
+
 def top(values: Floats, rows: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:
     """Row numbers of the ``count`` largest values, best first, among ``rows`` (None: all); ties by row number."""
     pool = np.arange(len(values)) if rows is None else rows
