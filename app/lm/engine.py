@@ -202,10 +202,8 @@ class Engine:
         ``artists`` gives an artist key for song ids. With neither history nor wish the list is empty.
         """
         values, taste, version = self.score(listener, version, own, ask.wish, ask.wish_share)
-        if taste.empty and not ask.wish:
-            return [], version
         snapshot = self.vectors.snapshot()
-        if not len(snapshot.ids):
+        if (taste.empty and not ask.wish) or not len(snapshot.ids):
             return [], version
         values = ranking.ventured(values, taste, snapshot, ask.familiar, ask.adventure)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
