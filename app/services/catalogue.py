@@ -46,6 +46,15 @@ def artist_keys(db: Session, ids: Sequence[int]) -> Mapping[int, str]:
     return {row.id: row.artist_key for row in rows}
 
 
+def same_artists(db: Session, ids: Iterable[int]) -> set[int]:
+    """Every song by an artist of some songs."""
+    wanted, found = list(ids), set[int]()
+    for start in range(0, len(wanted), _CHUNK):
+        keys = select(Song.artist_key).where(Song.id.in_(wanted[start : start + _CHUNK]))
+        found.update(db.scalars(select(Song.id).where(Song.artist_key.in_(keys))))
+    return found
+
+
 def new_song(
     artist: str,
     title: str,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from app.services import listens, playing
+from app.services import circle, listens, playing
 from app.web.access import Me, Shared
 from app.web.rendering import State
 
@@ -34,7 +34,8 @@ class _Watch:
             newest = playing.newest_listen(db)
             if newest != self._newest:
                 recent, total = listens.page(db, self._listener, 1, _SHOWN)
-                self._newest, self._lately = newest, repr((total, [(one.id, one.listened_at) for one in recent]))
+                heard = [(one.friend, one.song.id, one.at) for one in circle.lately(db, self._listener)]
+                self._newest, self._lately = newest, repr((total, [(one.id, one.listened_at) for one in recent], heard))
             now = playing.in_circle(db, self._listener)
         return hashlib.sha256(f"{self._lately} {now!r}".encode()).hexdigest()[:16]
 

@@ -79,11 +79,11 @@ def test_a_scrobble_of_each_real_client_appears_in_the_open_page(
     who = {"EARSHOT_TOKEN": made["token"], "EARSHOT_NAME": "Mira"}
     page = mira.page
     page.goto(running.url)
-    expect(page.locator("#recent")).to_contain_text("Nothing logged yet")
+    expect(page.locator("#lately")).to_contain_text("Nothing logged yet")
     page.evaluate("() => { window.stillTheSamePage = true; }")
 
     run(example("liblistenbrainz"), EARSHOT_URL=running.url, **who)
-    expect(page.locator("#recent")).to_contain_text("Sinnerman")
+    expect(page.locator("#lately")).to_contain_text("Sinnerman")
     expect(page.locator("#now")).to_contain_text("Sinnerman")
 
     authority, server = trustme.CA(), tmp_path / "server.pem"
@@ -94,7 +94,7 @@ def test_a_scrobble_of_each_real_client_appears_in_the_open_page(
             example("pylast"), EARSHOT_HOST_AND_PORT=f"localhost:{port}",
             SSL_CERT_FILE=str(tmp_path / "authority.pem"), **who,
         )  # fmt: skip
-    expect(page.locator("#recent")).to_contain_text("Feeling Good")
+    expect(page.locator("#lately")).to_contain_text("Feeling Good")
     expect(page.locator("#now")).to_contain_text("Feeling Good")
     assert page.evaluate("() => window.stillTheSamePage"), "nobody had to reload"
     assert mira.errors == []
@@ -114,7 +114,7 @@ def test_a_token_is_made_seen_once_used_and_revoked_in_the_browser(
     expect(page.locator(".players")).to_contain_text(f"{running.url}/1/submit-listens")
     run(example("liblistenbrainz").split("for listen in")[0], EARSHOT_URL=running.url, EARSHOT_TOKEN=token)
     page.goto(running.url)
-    expect(page.locator("#recent")).to_contain_text("Sinnerman")
+    expect(page.locator("#lately")).to_contain_text("Sinnerman")
     page.goto(f"{running.url}/settings/tokens")
     expect(page.locator("main")).to_contain_text("Phone may submit")
     assert token not in page.content(), "it is shown once"
