@@ -23,6 +23,7 @@ from app.settings import Settings
 from app.web import (
     accounts,
     admin,
+    audioscrobbler,
     browse,
     friends,
     health,
@@ -30,12 +31,14 @@ from app.web import (
     kept,
     listenbrainz,
     listens,
+    live,
     own_account,
     playlists,
     recommend,
     settings_page,
     songs,
     taste,
+    tokens,
 )
 from app.web.access import enforce
 from app.web.api import document
