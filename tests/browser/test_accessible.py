@@ -82,6 +82,7 @@ def test_every_page_passes_axe_in_both_themes_and_fits_the_smallest_phone(furnis
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
             wrong += [f"{path} {theme} {problem}" for problem in violations(page)]
+    page.goto(furnished.url)
     page.get_by_role("button", name="More").click()
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
     wrong += [f"More: {problem}" for problem in violations(page)]
@@ -114,7 +115,7 @@ def test_the_first_pages_are_light(furnished: Furnished) -> None:
     for path in ("/", "/recommend"):
         page = context.new_page()
         answers: list[Response] = []
-        page.on("response", answers.append)
+        page.on("response", lambda answer, answers=answers: answers.append(answer))
         page.goto(furnished.url + path, wait_until="networkidle")
         sizes = {answer.url: len(answer.body()) for answer in answers if answer.ok}
         assert len(answers) <= BUDGET_REQUESTS, sorted(sizes)
