@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from app.errors import AdapterProblem, BadInput
-from app.lm import evaluation, labels, ranking, wishes
+from app.lm import evaluation, labels, proof, ranking, wishes
 from app.lm.asking import WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import HeldOut, Verdict
@@ -264,6 +264,11 @@ class Engine:
 
     # -- training -------------------------------------------------------------------------------
 
+    def training_settings(self) -> TrainingSettings:
+        """What was measured best for this engine's ranking rule and base."""
+        taught = self.base.music != "none"
+        return TrainingSettings.for_rule(self.settings.rule, self.settings.rank, taught=taught)
+
     def train(
         self,
         listener: str,
@@ -280,7 +285,7 @@ class Engine:
         Nothing of it is live afterwards: that is the caller's, with the verdict. Raises Cancelled.
         """
         started = time.monotonic()
-        settings = settings or TrainingSettings.for_rule(self.settings.rule, self.settings.rank)
+        settings = settings or self.training_settings()
         snapshot = self.vectors.snapshot()
         liked = [s for s in own if s.weight > 0 and s.id in snapshot.row_of]
         learn, hide = evaluation.split([s.id for s in liked], HELD_OUT_SHARE, seed)
@@ -294,7 +299,7 @@ class Engine:
         songs = [s for s in liked if s.id in chosen]
         before = self._measure(snapshot, songs, self._base_vectors(songs), hide)
         after = self._measure(snapshot, songs, self._trained_vectors(trained.network, songs), hide)
-        verdict = evaluation.gate(before, after, seed)
+        verdict = evaluation.gate(before, after, proof.rounds(trained, snapshot), seed)
         if cancelled():
             run._stop_if_asked()
         report(Progress("saving", 0, 0, None, None))
