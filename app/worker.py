@@ -12,11 +12,12 @@ from types import FrameType
 
 from app.db import Database
 from app.errors import Cancelled, EarshotError
-from app.lm.asking import Own
+from app.lm.asking import CIRCLE, Own
+from app.lm.circle import train_circle
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, retraining
+from app.services import catalogue, circle, retraining
 from app.services.recommending import EngineTypes
 from app.tables import Job
 
@@ -74,9 +75,10 @@ class Worker:
     """Runs jobs one after another until told to stop."""
 
     def __init__(
-        self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes
-    ) -> None:
-        self.db, self.store, self.kinds = db, store, kinds
+        self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes,
+        min_songs: int = 12,
+    ) -> None:  # fmt: skip
+        self.db, self.store, self.kinds, self.min_songs = db, store, kinds, min_songs
         self.owner = retraining.owner_name()
         self.stopping = threading.Event()
         self._open = open_engine
@@ -100,6 +102,7 @@ class Worker:
                 if not swept:
                     self.sweep()
                     swept = True
+                self.withdraw()
                 if not self.once():
                     self.stopping.wait(_IDLE_SECONDS)
             except EarshotError as problem:
@@ -117,15 +120,27 @@ class Worker:
             log.warning("removing adapter %s/%s, which no row speaks of", listener, version)
             store.remove(listener, version)
 
+    def withdraw(self) -> None:
+        """Remove versions of the circle's adapter that learnt from somebody who has left, and train it without them."""
+        with self.db.read() as session:
+            gone = circle.withdrawn(session)
+        if not gone:
+            return
+        for version in gone:
+            self.store.remove(CIRCLE, version)
+        with self.db.write() as session:
+            circle.drop(session, gone, self.min_songs)
+        log.info("circle: %s withdrawn, somebody has left", ", ".join(gone))
+
     def once(self, only: str | None = None) -> bool:
         """Run the oldest queued job, or only that one; false if there is none."""
         with self.db.write() as session:
             job = retraining.lease(session, self.owner, only)
         if job is None:
             return False
-        log.info("job %s: retraining %s", job.id, job.listener_id)
+        log.info("job %s: %s of %s", job.id, job.kind, job.listener_id)
         try:
-            self._train(job)
+            self._train_circle(job) if job.kind == "circle" else self._train(job)
         except Cancelled:
             if self.stopping.is_set():
                 with self.db.write() as session:
@@ -163,6 +178,30 @@ class Worker:
             kept = retraining.finish(session, job.id, self.owner, outcome, engine.fingerprint)
         if not kept:
             engine.store.remove(job.listener_id, job.version)
+        log.info("job %s: %s", job.id, outcome.verdict.why)
+
+    def _train_circle(self, job: Job) -> None:
+        engine = self.engine
+        with _Run(self.db, job, self.owner) as run:
+            run.report(Progress("reading", 0, 0, None, None))
+            with self.db.read() as session:
+                members: dict[str, list[Own]] = circle.songs(session, self.kinds, self.min_songs)
+                ids = sorted({song.id for songs in members.values() for song in songs})
+                engine.encode_songs(catalogue.texts(session, self.kinds.song_text, ids))
+            engine.store.remove(CIRCLE, job.version)
+            outcome = train_circle(
+                engine,
+                job.version,
+                members,
+                seed=job.seed,
+                report=run.report,
+                cancelled=lambda: run.stopped.is_set() or self.stopping.is_set(),
+            )
+        with self.db.write() as session:
+            kept = circle.finish(session, job.id, self.owner, outcome, engine.fingerprint, list(members))
+        if not kept:
+            engine.store.remove(CIRCLE, job.version)
+            raise Cancelled("Somebody has left the circle meanwhile.")
         log.info("job %s: %s", job.id, outcome.verdict.why)
 
     def stop_on_signals(self) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from app.errors import AdapterProblem, BadInput
 from app.lm import evaluation, labels, proof, ranking, wishes
-from app.lm.asking import WISH_SHARE, Ask, Own
+from app.lm.asking import CIRCLE, WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import HeldOut, Verdict
 from app.lm.locate import locate
@@ -24,7 +24,7 @@ from app.lm.ranking import Ranked, Rule, Taste
 from app.lm.slots import SlotBank
 from app.lm.store import AdapterStore, LoraTensors
 from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, lower_all, settings_dict
-from app.lm.vectors import CatalogueVectors, Floats, Snapshot, text_hash, unit
+from app.lm.vectors import CatalogueVectors, Floats, text_hash, unit
 
 HELD_OUT_SHARE = 0.2
 _CANDIDATES = 200
@@ -64,6 +64,8 @@ class Outcome:
 
 class Engine:
     """One per process. All methods but ``train`` may be called from any thread."""
+
+    circle = CIRCLE  # under this listener's id lies what is shared by those who opted in (circle.py)
 
     def __init__(self, base: Base, settings: EngineSettings) -> None:
         self.base, self.settings = base, settings
@@ -217,6 +219,7 @@ class Engine:
         snapshot = self.vectors.snapshot()
         if not len(snapshot.ids):
             return [], version
+        values = ranking.lifted(values, snapshot, ask.lift, ask.lift_share)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = artists([int(snapshot.ids[r]) for r in best])
@@ -277,11 +280,13 @@ class Engine:
         *,
         seed: int,
         settings: TrainingSettings | None = None,
+        start: LoraTensors | None = None,
         report: Report = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Outcome:
         """Train a new version on one listener's songs, measure it on the hidden ones, and write it to disk.
 
+        start: an adapter to begin with, such as the circle's, instead of none.
         Nothing of it is live afterwards: that is the caller's, with the verdict. Raises Cancelled.
         """
         started = time.monotonic()
@@ -293,38 +298,40 @@ class Engine:
             raise BadInput(f"{len(liked)} encoded songs are too few to learn from and to hide some")
         chosen, hidden = set(learn), set(hide)
         train = [s for s in own if s.id not in hidden]
-        run = Trainer(self.base, snapshot, _training_songs(train), settings, seed, report, cancelled)
+        run = Trainer(self.base, snapshot, TrainingSongs.of(train), settings, seed, report, cancelled, start)
         trained = run.run()
         report(Progress("evaluating", 0, 0, None, None))
         songs = [s for s in liked if s.id in chosen]
-        before = self._measure(snapshot, songs, self._base_vectors(songs), hide)
-        after = self._measure(snapshot, songs, self._trained_vectors(trained.network, songs), hide)
+        before, after = self.measure(songs, hide), self.measure(songs, hide, trained.network)
         verdict = evaluation.gate(before, after, proof.rounds(trained, snapshot), seed)
         if cancelled():
             run._stop_if_asked()
         report(Progress("saving", 0, 0, None, None))
         seconds = time.monotonic() - started
-        facts = self.facts()
-        card = {
+        card = self.card(listener, version) | {
+            "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": sum(s.weight < 0 for s in train)},
+            "settings": settings_dict(settings) | {"seed": seed},
+            "before": before.as_dict(),
+            "after": after.as_dict(),
+            "promoted": verdict.promoted,
+            "seconds": round(seconds, 3),
+            "losses": [round(x, 6) for x in trained.losses],
+        }
+        folder = self.store.write(listener, version, trained.save, card)
+        seconds, facts = time.monotonic() - started, self.facts()
+        return Outcome(version, verdict, before, after, trained.losses, facts, folder.size, seconds, len(learn))
+
+    def card(self, listener: str, version: str) -> dict[str, Any]:
+        """What every card says of the engine."""
+        return {
             "listener": listener,
             "version": version,
             "base": self.base.files.name,
             "base_fingerprint": self.fingerprint,
             "music_adapter": self.base.music,
             "pooling": self.base.architecture.pooling,
-            "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": sum(s.weight < 0 for s in train)},
-            "settings": settings_dict(settings) | {"seed": seed},
-            "before": before.as_dict(),
-            "after": after.as_dict(),
-            "promoted": verdict.promoted,
-            "lora": facts.as_dict(),
-            "seconds": round(seconds, 3),
-            "losses": [round(x, 6) for x in trained.losses],
+            "lora": self.facts().as_dict(),
         }
-        folder = self.store.write(listener, version, trained.save, card)
-        return Outcome(
-            version, verdict, before, after, trained.losses, facts, folder.size, time.monotonic() - started, len(learn)
-        )
 
     @torch.inference_mode()
     def _trained_vectors(self, network: Any, songs: Sequence[Own]) -> Floats:
@@ -334,17 +341,11 @@ class Engine:
         result: Floats = torch.cat(parts).numpy()
         return result
 
-    def _measure(self, snapshot: Snapshot, songs: Sequence[Own], vectors: Floats, hide: Sequence[int]) -> HeldOut:
+    def measure(self, songs: Sequence[Own], hide: Sequence[int], network: Any = None) -> HeldOut:
+        """How hidden songs (ids) fare with others as the taste, read by the base or by a trained network."""
+        snapshot = self.vectors.snapshot()
+        vectors = self._base_vectors(songs) if network is None else self._trained_vectors(network, songs)
         weights = np.array([s.weight for s in songs], dtype=np.float32)
         taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean, self.settings.rule)
         values = ranking.scores(taste, snapshot.units)
         return evaluation.measure(values, snapshot.rows(hide), snapshot.rows([s.id for s in songs]))
-
-
-def _training_songs(own: Sequence[Own]) -> TrainingSongs:
-    return TrainingSongs(
-        ids=[s.id for s in own],
-        texts=[s.text for s in own],
-        weights=[abs(s.weight) for s in own],
-        liked=[s.weight > 0 for s in own],
-    )

@@ -24,8 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from app.errors import Cancelled
+from app.lm.asking import Own
 from app.lm.base import Base, Lower
 from app.lm.ranking import Rule
+from app.lm.store import LoraTensors
 from app.lm.targets import OwnUnits, TargetSettings, directions, parts
 from app.lm.vectors import Snapshot
 
@@ -62,6 +64,29 @@ class TrainingSongs:
     weights: Sequence[float]
     liked: Sequence[bool]
 
+    @classmethod
+    def of(cls, own: Sequence[Own]) -> TrainingSongs:
+        """A listener's own songs, those of negative weight as disliked."""
+        return cls(
+            ids=[s.id for s in own],
+            texts=[s.text for s in own],
+            weights=[abs(s.weight) for s in own],
+            liked=[s.weight > 0 for s in own],
+        )
+
+    def largest(self, most: int) -> TrainingSongs:
+        """The ``most`` weightiest songs, liked ones before others, so that time and memory stay bounded."""
+        if len(self.ids) <= most:
+            return self
+        order = sorted(range(len(self.ids)), key=lambda i: (not self.liked[i], -self.weights[i], self.ids[i]))
+        keep = sorted(order[:most])
+        return TrainingSongs(
+            ids=[self.ids[i] for i in keep],
+            texts=[self.texts[i] for i in keep],
+            weights=[self.weights[i] for i in keep],
+            liked=[self.liked[i] for i in keep],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -93,7 +118,7 @@ class Trained:
 
     def save(self, folder: Path) -> None:
         """Write adapter_model.safetensors and adapter_config.json as PEFT does."""
-        self.network.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+        save_network(self.network, folder)
 
 
 Report = Callable[[Progress], None]
@@ -119,7 +144,10 @@ def lower_all(base: Base, texts: Sequence[str], batch: int = 64, pulse: Callable
 
 
 class Trainer:
-    """One training run. Same songs, settings, seed and machine: same adapter."""
+    """One training run. Same songs, settings, start, seed and machine: same adapter.
+
+    start: an adapter to begin with instead of B = 0, such as the circle's; the target is found on the base even so.
+    """
 
     def __init__(
         self,
@@ -130,12 +158,13 @@ class Trainer:
         seed: int,
         report: Report = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
+        start: LoraTensors | None = None,
     ) -> None:
-        self.base, self.settings = base, settings
+        self.base, self.settings, self.start = base, settings, start
         self.report, self.cancelled = report, cancelled
         self.random = torch.Generator().manual_seed(seed)
         self.seed = seed
-        songs = _largest(songs, settings.most_songs)
+        songs = songs.largest(settings.most_songs)
         self.songs = songs
         self.mean = torch.from_numpy(catalogue.mean)
         self.units = torch.from_numpy(catalogue.units)
@@ -147,15 +176,15 @@ class Trainer:
     def run(self) -> Trained:
         """Read, learn, and hand back the PEFT network. Raises Cancelled between two steps if asked to stop."""
         lower = lower_all(self.base, self.songs.texts, pulse=self._reading)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = _adapted(self.base, self.settings)
+        network = new_network(self.base, self.settings, self.seed)
         trainable = [p for p in network.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(trainable, lr=self.settings.learning_rate, weight_decay=0.0)
         with torch.no_grad():
             units = self._unit(self._encode(network, lower))  # B = 0: the base's own vectors
             own = self._weighted(units)
             targets = directions(own, self.units, self.settings.rule, self.settings.target, self.seed)
+        if self.start is not None:
+            begin_with(network, self.start)
         losses: list[float] = []
         started = time.monotonic()
         for step in range(self.settings.steps):
@@ -232,18 +261,26 @@ class Trainer:
         return weights @ (adapted - target).square().sum(dim=1)
 
 
-def _largest(songs: TrainingSongs, most: int) -> TrainingSongs:
-    """The ``most`` weightiest songs, liked ones before others, so that time and memory stay bounded."""
-    if len(songs.ids) <= most:
-        return songs
-    order = sorted(range(len(songs.ids)), key=lambda i: (not songs.liked[i], -songs.weights[i], songs.ids[i]))
-    keep = sorted(order[:most])
-    return TrainingSongs(
-        ids=[songs.ids[i] for i in keep],
-        texts=[songs.texts[i] for i in keep],
-        weights=[songs.weights[i] for i in keep],
-        liked=[songs.liked[i] for i in keep],
-    )
+def new_network(base: Base, settings: TrainingSettings, seed: int) -> Any:
+    """A PEFT network around the base's upper half: A by the seed, B = 0, so that it is the base."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _adapted(base, settings)
+
+
+def begin_with(network: Any, start: LoraTensors) -> None:
+    """Put an adapter of the same rank and modules into a PEFT network."""
+    modules = dict(network.named_modules())
+    with torch.no_grad():
+        for name in start.a:
+            module = modules[f"base_model.model.{name}"]
+            module.lora_A["default"].weight.copy_(start.a[name].T)
+            module.lora_B["default"].weight.copy_(start.b[name].T / module.scaling["default"])
+
+
+def save_network(network: Any, folder: Path) -> None:
+    """Write adapter_model.safetensors and adapter_config.json as PEFT does."""
+    network.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
 
 
 def _adapted(base: Base, settings: TrainingSettings) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput
-from app.services import catalogue, history
+from app.services import catalogue, circle, history
 from app.services.text import clean, show
 from app.tables import Listener, Song
 
@@ -44,11 +44,12 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """A list, and the adapter version that made it (None: the base)."""
+    """A list, and the adapter version that made it (None: the base); ``by_circle``: it is the circle's."""
 
     suggestions: tuple[Suggestion, ...]
     version: str | None
     has_history: bool
+    by_circle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,15 @@ def recommend(
         ask = kinds.ask(count=count, only=only, wish=wish, per_artist=4)
     else:
         ask = kinds.ask(count=count, without=past.known | hidden, wish=wish)
-    ranked, version = engine.recommend(
-        listener_id, listener.live_version, own, ask, lambda ids: catalogue.artist_keys(db, ids)
-    )
+    whose, live = listener_id, listener.live_version
+    if live is None and listener.in_circle:
+        whose, live = engine.circle, circle.live_version(db, engine.fingerprint)
+        if mode == "discover":
+            lift, share = circle.lift(
+                db, listener_id, past.artists(db), sum(e.id > 0 and e.weight > 0 for e in past.entries)
+            )
+            ask = replace(ask, lift=lift, lift_share=share)
+    ranked, version = engine.recommend(whose, live, own, ask, lambda ids: catalogue.artist_keys(db, ids))
     speaking = {song for entry in ranked for song, _ in entry.speaks if song > 0}
     songs = catalogue.songs(db, {entry.song for entry in ranked} | speaking)
     labels = {e.id: e.label for e in past.entries if e.id < 0}
@@ -102,7 +109,7 @@ def recommend(
         for entry in ranked
         if entry.song in songs
     )
-    return Recommended(suggestions, version, bool(own))
+    return Recommended(suggestions, version, bool(own), by_circle=version is not None and whose != listener_id)
 
 
 def _reasons(entry: Ranked, songs: dict[int, Song], labels: dict[int, str]) -> tuple[Reason, ...]:
