@@ -228,8 +228,10 @@ class Engine:
             per_artist=ask.per_artist,
             spread=ask.spread * float(values.std()),
         )
+        # An adapter draws all own songs towards one place; which of them is near a song, the base still tells.
+        told = taste if version is None else self.taste(listener, None, own)[0]
         listed = [
-            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(taste, snapshot.units[best[p]]))
+            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(told, snapshot.units[best[p]]))
             for p in picked
         ]
         return listed, version
@@ -293,7 +295,7 @@ class Engine:
             raise BadInput(f"{len(liked)} encoded songs are too few to learn from and to hide some")
         chosen, hidden = set(learn), set(hide)
         train = [s for s in own if s.id not in hidden]
-        run = Trainer(self.base, snapshot, _training_songs(train), settings, seed, report, cancelled)
+        run = Trainer(self.base, snapshot, TrainingSongs.of(train), settings, seed, report, cancelled)
         trained = run.run()
         report(Progress("evaluating", 0, 0, None, None))
         songs = [s for s in liked if s.id in chosen]
@@ -339,12 +341,3 @@ class Engine:
         taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean, self.settings.rule)
         values = ranking.scores(taste, snapshot.units)
         return evaluation.measure(values, snapshot.rows(hide), snapshot.rows([s.id for s in songs]))
-
-
-def _training_songs(own: Sequence[Own]) -> TrainingSongs:
-    return TrainingSongs(
-        ids=[s.id for s in own],
-        texts=[s.text for s in own],
-        weights=[abs(s.weight) for s in own],
-        liked=[s.weight > 0 for s in own],
-    )

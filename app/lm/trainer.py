@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from app.errors import Cancelled
+from app.lm.asking import Own
 from app.lm.base import Base, Lower
 from app.lm.ranking import Rule
 from app.lm.targets import OwnUnits, TargetSettings, directions, parts
@@ -61,6 +62,13 @@ class TrainingSongs:
     texts: Sequence[str]
     weights: Sequence[float]
     liked: Sequence[bool]
+
+    @classmethod
+    def of(cls, own: Sequence[Own]) -> TrainingSongs:
+        """A listener's own songs, disliked ones by their sign."""
+        return cls(
+            [s.id for s in own], [s.text for s in own], [abs(s.weight) for s in own], [s.weight > 0 for s in own]
+        )
 
 
 @dataclass(frozen=True, slots=True)
