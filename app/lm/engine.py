@@ -231,8 +231,10 @@ class Engine:
             per_artist=ask.per_artist,
             spread=ask.spread * float(values.std()),
         )
+        # An adapter draws all own songs towards one place; which of them is near a song, the base still tells.
+        told = taste if version is None else self.taste(listener, None, own)[0]
         listed = [
-            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(taste, snapshot.units[best[p]]))
+            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(told, snapshot.units[best[p]]))
             for p in picked
         ]
         return listed, version

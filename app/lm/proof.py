@@ -48,8 +48,9 @@ def rounds(trained: Trained, catalogue: Snapshot) -> Evidence:
 def _round(trained: Trained, catalogue: Snapshot, part: int) -> Evidence:
     own, songs = trained.own, trained.songs
     shown, shown_away = own.weights[part].numpy() > 0, own.against[part].numpy() > 0
-    liked = catalogue.rows([songs.ids[i] for i in trained.liked.tolist()])
-    disliked = catalogue.rows([songs.ids[i] for i in trained.disliked.tolist()])
+    liked, disliked = (
+        _rows(catalogue, [songs.ids[i] for i in at.tolist()]) for at in (trained.liked, trained.disliked)
+    )
     raw = np.array(songs.weights, np.float32)
     mine, away = trained.liked.numpy()[shown], trained.disliked.numpy()[shown_away]
     taste = Taste(
@@ -60,13 +61,18 @@ def _round(trained: Trained, catalogue: Snapshot, part: int) -> Evidence:
     )
     before = ranking.scores(taste, catalogue.units)
     after: Floats = catalogue.units @ trained.targets[part].numpy()
-    hidden, known, wrong = liked[~shown], liked[shown], disliked[~shown_away]
+    hidden, known, wrong = (rows[rows >= 0] for rows in (liked[~shown], liked[shown], disliked[~shown_away]))
     return Evidence(
         evaluation.gains(evaluation.ranks_of(before, hidden, known)),
         evaluation.gains(evaluation.ranks_of(after, hidden, known)),
         ordered(before, hidden, wrong),
         ordered(after, hidden, wrong),
     )
+
+
+def _rows(catalogue: Snapshot, songs: list[int]) -> NDArray[np.int64]:
+    """The row of each song, -1 where it is not encoded yet."""
+    return np.array([catalogue.row_of.get(song, -1) for song in songs], np.int64)
 
 
 def ordered(values: Floats, hidden: NDArray[np.int64], wrong: NDArray[np.int64]) -> NDArray[np.float64]:

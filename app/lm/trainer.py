@@ -66,12 +66,9 @@ class TrainingSongs:
 
     @classmethod
     def of(cls, own: Sequence[Own]) -> TrainingSongs:
-        """A listener's own songs, those of negative weight as disliked."""
+        """A listener's own songs, disliked ones by their sign."""
         return cls(
-            ids=[s.id for s in own],
-            texts=[s.text for s in own],
-            weights=[abs(s.weight) for s in own],
-            liked=[s.weight > 0 for s in own],
+            [s.id for s in own], [s.text for s in own], [abs(s.weight) for s in own], [s.weight > 0 for s in own]
         )
 
     def largest(self, most: int) -> TrainingSongs:

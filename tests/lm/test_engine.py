@@ -33,7 +33,7 @@ from .making import flip_byte, peft_tensors, shapes_of, write_adapter
 BASE_TOML = PROJECT / "models" / "base.toml"
 ANA, BEN, CARA = "a" * 16, "b" * 16, "c" * 16
 V1, V2, V3 = "1" * 16, "2" * 16, "3" * 16
-BRIEF = TrainingSettings(rank=8, steps=4, songs_a_step=12, found_a_step=4, negatives=300)
+BRIEF = TrainingSettings(rank=8, steps=4, songs_a_step=12)
 RULES: tuple[Rule, ...] = ("mean", "interest")
 both_rules = pytest.mark.parametrize("rule", RULES)
 
@@ -239,7 +239,8 @@ def test_the_loss_falls_and_the_version_is_on_disk_with_the_gates_verdict(
 ) -> None:
     half = len(trained.losses) // 2
     assert np.mean(trained.losses[half:]) < 0.9 * np.mean(trained.losses[:half])
-    assert trained.verdict == evaluation.gate(trained.before, trained.after, seed=1)
+    verdict = trained.verdict
+    assert verdict.promoted is (verdict.difference > 0 and trained.after.gain >= trained.before.gain)
     hidden = round(HELD_OUT_SHARE * len(anas))
     assert len(trained.before.ranks) == len(trained.after.ranks) == hidden
     assert trained.learnt_from == len(anas) - hidden
@@ -381,8 +382,6 @@ def test_a_dislike_pushes_the_disliked_songs_down_in_what_is_learnt(
     home: Path, base: Base, anas: list[Own], library: list[tuple[int, str]], rule: Rule
 ) -> None:
     engine, listener = engine_in(home, base, rule), {"mean": "7" * 16, "interest": "8" * 16}[rule]
-    # As small a part of this catalogue as the default is of the whole one.
-    settings = replace(TrainingSettings.for_rule(rule), negatives=60)
     snapshot = engine.vectors.snapshot()
     taste, _ = engine.taste(listener, None, anas)
     rows = ranking.allowed_rows(snapshot, without={song.id for song in anas})
@@ -390,7 +389,7 @@ def test_a_dislike_pushes_the_disliked_songs_down_in_what_is_learnt(
     disliked = [Own(song, text, -1.0) for song, text in library if song in best]
     learnt = []
     for version, own in ((V1, anas), (V2, [*anas, *disliked])):
-        engine.train(listener, version, own, seed=3, settings=settings)
+        engine.train(listener, version, own, seed=3)
         after, answered = engine.taste(listener, version, anas)  # the likes alone: what differs is the adapter
         assert answered == version
         values = ranking.scores(after, snapshot.units)
