@@ -51,11 +51,11 @@ class CircleSettings:
     most_songs: of one member, the weightiest; members and songs: drawn for one step, songs of each member.
     """
 
-    steps: int = 60
+    steps: int = 30
     members: int = 4
     songs: int = 24
     most_songs: int = 100
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-3
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Outcome:
 class Engine:
     """One per process. All methods but ``train`` may be called from any thread."""
 
-    circle = CIRCLE  # under this listener's id lies what is shared by those who opted in (circle.py)
+    circle = CIRCLE  # the id under which the adapter of all who opted in lies
 
     def __init__(self, base: Base, settings: EngineSettings) -> None:
         self.base, self.settings = base, settings
@@ -288,12 +288,11 @@ class Engine:
     ) -> Outcome:
         """Train a new version on one listener's songs, measure it on the hidden ones, and write it to disk.
 
-        start: an adapter to begin with, such as the circle's, instead of none.
-        Nothing of it is live afterwards: that is the caller's, with the verdict. Raises Cancelled.
+        start: an adapter to begin with, such as the circle's. Nothing is live afterwards: that is the caller's. Raises
+        Cancelled.
         """
-        started = time.monotonic()
+        started, snapshot = time.monotonic(), self.vectors.snapshot()
         settings = settings or self.training_settings()
-        snapshot = self.vectors.snapshot()
         liked = [s for s in own if s.weight > 0 and s.id in snapshot.row_of]
         learn, hide = evaluation.split([s.id for s in liked], HELD_OUT_SHARE, seed)
         if len(learn) < 2:
@@ -306,17 +305,15 @@ class Engine:
         songs = [s for s in liked if s.id in chosen]
         before, after = self.measure(songs, hide), self.measure(songs, hide, trained.network)
         verdict = evaluation.gate(before, after, proof.rounds(trained, snapshot), seed)
-        if cancelled():
-            run._stop_if_asked()
+        run._stop_if_asked()
         report(Progress("saving", 0, 0, None, None))
-        seconds = time.monotonic() - started
         card = self.card(listener, version) | {
             "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": sum(s.weight < 0 for s in train)},
             "settings": settings_dict(settings) | {"seed": seed},
             "before": before.as_dict(),
             "after": after.as_dict(),
             "promoted": verdict.promoted,
-            "seconds": round(seconds, 3),
+            "seconds": round(time.monotonic() - started, 3),
             "losses": [round(x, 6) for x in trained.losses],
         }
         folder = self.store.write(listener, version, trained.save, card)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
-from app.errors import CircleTooSmall
+from app.errors import CircleTooSmall, Forbidden
 from app.services import history, listens
 from app.tables import Feedback, Job, Listen, Listener, Song, now
 from app.tables_circle import CircleMember, CircleVersion
@@ -90,6 +90,13 @@ def request(db: Session, min_songs: int, seed: int = 0) -> Job:
         db.add(queued)
         db.flush()
     return queued
+
+
+def request_as(db: Session, listener_id: str, min_songs: int) -> Job:
+    """A member's own word to train. Raises Forbidden for who is not in the circle, and CircleTooSmall."""
+    if not db.get_one(Listener, listener_id).in_circle:
+        raise Forbidden("Only those who take part may train the circle's adapter.")
+    return request(db, min_songs)
 
 
 def songs(db: Session, kinds: EngineTypes, min_songs: int) -> dict[str, list[Own]]:

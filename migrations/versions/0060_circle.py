@@ -41,12 +41,12 @@ def upgrade() -> None:
     sa.Column('base_fingerprint', sa.String(length=64), nullable=False),
     sa.Column('before', sa.JSON(), nullable=False),
     sa.Column('after', sa.JSON(), nullable=False),
-    sa.Column('difference', sa.Float(), nullable=False),
-    sa.Column('low', sa.Float(), nullable=False),
-    sa.Column('high', sa.Float(), nullable=False),
+    sa.Column('difference', sa.Double(), nullable=False),
+    sa.Column('low', sa.Double(), nullable=False),
+    sa.Column('high', sa.Double(), nullable=False),
     sa.Column('learnt_from', sa.BigInteger(), nullable=False),
     sa.Column('size', sa.BigInteger(), nullable=False),
-    sa.Column('seconds', sa.Float(), nullable=False),
+    sa.Column('seconds', sa.Double(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_circle_versions'))
     )

@@ -12,9 +12,10 @@ from sqlalchemy import delete, update
 from app.db import Database
 from app.errors import BaseMissing
 from app.lm.engine import Engine
-from app.services import listens, retraining
+from app.services import circle, listens, retraining
 from app.services.recommending import EngineTypes, recommend
 from app.tables import Job, Listener, now
+from app.tables_circle import CircleVersion
 from app.worker import Worker
 
 
@@ -151,3 +152,51 @@ def test_the_sweep_removes_what_no_row_speaks_of(
         session.execute(update(Job).values(lease_until=now() + 60))
     worker.sweep()
     assert folders(engine) == [job.version]
+
+
+@pytest.fixture
+def members(db: Database, ana: Listener, ben: Listener, song_ids: Sequence[int]) -> list[Listener]:
+    """Two members of the circle with twelve songs each."""
+    for at, listener in enumerate((ana, ben)):
+        with db.write() as session:
+            for song in song_ids[12 * at : 12 * at + 12]:
+                listens.log(session, listener.id, song_id=song, at=1_700_000_000)
+            circle.join(session, listener.id, 12)
+    return [ana, ben]
+
+
+@pytest.mark.training
+def test_the_circle_s_adapter_answers_for_members_until_somebody_leaves_and_then_its_files_go(
+    db: Database, engine: Engine, kinds: EngineTypes, worker: Worker, members: list[Listener]
+) -> None:
+    assert worker.once() and not worker.once()
+    (version,) = engine.store.versions(engine.circle)
+    with db.write() as session:
+        session.execute(update(CircleVersion).values(promoted=True))  # whatever the gate made of songs at random
+    with db.read() as session:
+        made = recommend(session, engine, kinds, members[0].id)
+        assert (made.version, made.by_circle) == (version, True)
+    worker.sweep()
+    worker.withdraw()
+    assert engine.store.versions(engine.circle) == [version]
+    with db.write() as session:
+        circle.leave(session, members[1].id, 12)
+    with db.read() as session:
+        assert recommend(session, engine, kinds, members[0].id).version is None
+    worker.withdraw()
+    assert engine.store.versions(engine.circle) == []
+
+
+@pytest.mark.training
+def test_a_member_who_leaves_during_the_training_leaves_no_files(
+    db: Database, engine: Engine, kinds: EngineTypes, members: list[Listener]
+) -> None:
+    def open_engine() -> Engine:
+        with db.write() as session:
+            session.execute(update(Listener).where(Listener.id == members[1].id).values(in_circle=False))
+        return engine
+
+    assert Worker(db, engine.store, open_engine, kinds).once()
+    with db.read() as session:
+        assert circle.latest(session) is None
+    assert engine.store.versions(engine.circle) == []

@@ -67,6 +67,7 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /songs/{song_id}/feedback": {"verdict": "love"},
     "POST /songs/{song_id}/genres": {"genres": "rock"},
     "POST /friends/sharing": {"sharing": "off"},
+    "POST /friends/circle": {"join": "on"},
 }
 
 
