@@ -46,5 +46,5 @@ DATA ?= data/listening
 TASK ?= discover
 LISTENERS ?= 100
 
-bench-quality: install ## Measure the recommendations: make bench-quality DATA=folder TASK=discover|new-artists|likes|ask
+bench-quality: install ## Measure the recommendations: make bench-quality DATA=folder TASK=discover|new-artists|newcomer|likes|ask
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --task $(TASK) --listeners $(LISTENERS) $(ARGS)
