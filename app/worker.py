@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 from app.db import Database
@@ -17,7 +17,8 @@ from app.lm.circle import train_circle
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, circle, retraining
+from app.services import catalogue, chores, circle, retraining
+from app.services.chores import Doing
 from app.services.recommending import EngineTypes
 from app.tables import Job
 
@@ -26,6 +27,7 @@ log = logging.getLogger("earshot.worker")
 _BEAT_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _IDLE_SECONDS = 0.5
+_CHORES_SECONDS = 2.0
 
 
 class _Run:
@@ -76,9 +78,12 @@ class Worker:
 
     def __init__(
         self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes,
+        doings: Callable[[Callable[[], Engine]], Mapping[str, Doing]] = lambda engine: {},
         min_songs: int = 12,
     ) -> None:  # fmt: skip
         self.db, self.store, self.kinds, self.min_songs = db, store, kinds, min_songs
+        self.doings = doings(lambda: self.engine)
+        self._chores_at = 0.0
         self.owner = retraining.owner_name()
         self.stopping = threading.Event()
         self._open = open_engine
@@ -103,7 +108,7 @@ class Worker:
                     self.sweep()
                     swept = True
                 self.withdraw()
-                if not self.once():
+                if not self.once() and not self.chores():
                     self.stopping.wait(_IDLE_SECONDS)
             except EarshotError as problem:
                 log.warning("%s", problem)
@@ -132,6 +137,15 @@ class Worker:
             circle.drop(session, gone, self.min_songs)
         log.info("circle: %s withdrawn, somebody has left", ", ".join(gone))
 
+    def chores(self) -> int:
+        """Do what is due beside jobs, looking now and then only; returns how many chores were done."""
+        if not self.doings or time.monotonic() < self._chores_at:
+            return 0
+        self._chores_at = time.monotonic() + _CHORES_SECONDS
+        with self.db.write() as session:
+            chores.schedule(session, self.doings)
+        return chores.run_due(self.db, self.doings)
+
     def once(self, only: str | None = None) -> bool:
         """Run the oldest queued job, or only that one; false if there is none."""
         with self.db.write() as session:
@@ -147,6 +161,9 @@ class Worker:
                     retraining.give_back(session, job.id, self.owner)
             else:
                 self._stop(job, "cancelled")
+                if job.kind == "circle":  # somebody has left; perhaps the job went with their account
+                    with self.db.write() as session:
+                        circle.drop(session, (), self.min_songs)
         except EarshotError as problem:
             self._stop(job, "failed", str(problem))
         except Exception as problem:  # a bug must not take the worker down with it

@@ -12,7 +12,7 @@ from sqlalchemy import delete, update
 from app.db import Database
 from app.errors import BaseMissing
 from app.lm.engine import Engine
-from app.services import circle, listens, retraining
+from app.services import accounts, circle, listens, retraining
 from app.services.recommending import EngineTypes, recommend
 from app.tables import Job, Listener, now
 from app.tables_circle import CircleVersion
@@ -200,3 +200,30 @@ def test_a_member_who_leaves_during_the_training_leaves_no_files(
     with db.read() as session:
         assert circle.latest(session) is None
     assert engine.store.versions(engine.circle) == []
+
+
+@pytest.mark.training
+def test_an_account_deleted_during_the_circle_s_training_leaves_the_others_one_without_it(
+    db: Database, engine: Engine, kinds: EngineTypes, members: list[Listener], song_ids: Sequence[int]
+) -> None:
+    with db.write() as session:
+        cleo = accounts.add_listener(session, "Cleo", None)
+        for song in song_ids[24:36]:
+            listens.log(session, cleo.id, song_id=song, at=1_700_000_000)
+        circle.join(session, cleo.id, 12)
+        job = circle.active_job(session)
+        assert job is not None
+        owner = job.listener_id
+
+    def open_engine() -> Engine:
+        with db.write() as session:
+            session.execute(delete(Listener).where(Listener.id == owner))
+        return engine
+
+    worker = Worker(db, engine.store, open_engine, kinds)
+    assert worker.once() and engine.store.versions(engine.circle) == []
+    worker._open = lambda: engine
+    assert worker.once()
+    with db.read() as session:
+        made = circle.latest(session)
+        assert made is not None and made.members == 2
