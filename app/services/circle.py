@@ -22,10 +22,12 @@ from app.tables_circle import CircleMember, CircleVersion
 if TYPE_CHECKING:
     from app.lm.asking import Own
     from app.lm.engine import Outcome
+    from app.lm.ranking import Rule
     from app.services.recommending import EngineTypes
 
 LEAST = 2
-LIFT_SHARE = 1.0  # how much friends' voices count for somebody who played nothing yet (benchmarks/quality.md)
+# How much friends' voices count for somebody who played nothing yet, by ranking rule (benchmarks/quality.md).
+LIFT_SHARE: Mapping[Rule, float] = {"mean": 1.0, "interest": 0.5}
 _LIFT_FADES_AT = 10.0  # songs at which they count half
 _ACTIVE = ("queued", "running", "evaluated")
 
@@ -178,12 +180,14 @@ def drop(db: Session, versions: Collection[str], min_songs: int) -> None:
 # -- what friends say -------------------------------------------------------------------------------
 
 
-def lift(db: Session, listener_id: str, artists: Collection[str], own: int) -> tuple[dict[int, float], float]:
+def lift(
+    db: Session, listener_id: str, artists: Collection[str], own: int, rule: Rule
+) -> tuple[dict[int, float], float]:
     """How many other members speak for each song, by id, and how much that counts for a listener with ``own`` songs.
 
     artists: keys of the artists whom the listener plays or picked; a member who plays them as well says more.
     """
-    share = LIFT_SHARE * _LIFT_FADES_AT / (_LIFT_FADES_AT + own)
+    share = LIFT_SHARE[rule] * _LIFT_FADES_AT / (_LIFT_FADES_AT + own)
     disliked = select(Feedback.song_id).where(
         Feedback.listener_id == Listen.listener_id, Feedback.song_id == Listen.song_id, Feedback.verdict == "dislike"
     )

@@ -94,9 +94,8 @@ def recommend(
     if live is None and listener.in_circle:
         whose, live = engine.circle, circle.live_version(db, engine.fingerprint)
         if mode == "discover":
-            lift, share = circle.lift(
-                db, listener_id, past.artists(db), sum(e.id > 0 and e.weight > 0 for e in past.entries)
-            )
+            songs_liked = sum(e.id > 0 and e.weight > 0 for e in past.entries)
+            lift, share = circle.lift(db, listener_id, past.artists(db), songs_liked, engine.settings.rule)
             ask = replace(ask, lift=lift, lift_share=share)
     ranked, version = engine.recommend(whose, live, own, ask, lambda ids: catalogue.artist_keys(db, ids))
     speaking = {song for entry in ranked for song, _ in entry.speaks if song > 0}

@@ -51,4 +51,4 @@ def first_list(engine: Engine, data: Dataset, case: Case, scores: Floats) -> Flo
     picked = {data.songs[song].artist_key for song in case.known}
     liked = {other: [x.song for x in data.listens[other] if weight(x) > 0] for other in case.circle}
     shared = {other: len(picked & {data.songs[song].artist_key for song in songs}) for other, songs in liked.items()}
-    return ranking.lifted(scores, engine.vectors.snapshot(), voices(liked, shared), LIFT_SHARE)
+    return ranking.lifted(scores, engine.vectors.snapshot(), voices(liked, shared), LIFT_SHARE[engine.settings.rule])

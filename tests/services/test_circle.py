@@ -225,9 +225,9 @@ def test_only_other_members_speak_for_songs_and_less_the_more_one_has_played(
     with db.write() as session:
         listens.say(session, both[1], song_ids[1], "dislike")
     with db.read() as session:
-        spoken, share = circle.lift(session, both[0], set(), 0)
-        assert set(spoken) == set(song_ids[:LEAST]) - {song_ids[1]} and share == circle.LIFT_SHARE
-        assert circle.lift(session, both[0], set(), 10)[1] == pytest.approx(share / 2)
+        spoken, share = circle.lift(session, both[0], set(), 0, "interest")
+        assert set(spoken) == set(song_ids[:LEAST]) - {song_ids[1]} and share == circle.LIFT_SHARE["interest"]
+        assert circle.lift(session, both[0], set(), 10, "interest")[1] == pytest.approx(share / 2)
 
 
 def test_friends_lift_a_newcomer_s_first_list_only_if_they_take_part(
