@@ -28,7 +28,7 @@ from app.lm.base import Base, Lower
 from app.lm.engine import HELD_OUT_SHARE, Engine, Outcome
 from app.lm.evaluation import HeldOut, Verdict
 from app.lm.ranking import Rule
-from app.lm.targets import OwnUnits, directions
+from app.lm.targets import OwnUnits, directions, some_units
 from app.lm.trainer import (
     Progress,
     Report,
@@ -36,6 +36,7 @@ from app.lm.trainer import (
     TrainingSongs,
     lower_all,
     new_network,
+    read_by,
     save_network,
     settings_dict,
 )
@@ -86,7 +87,7 @@ class CircleTrainer:
         self.report, self.cancelled = report, cancelled
         self.random = torch.Generator().manual_seed(seed)
         self.mean = torch.from_numpy(catalogue.mean)
-        self.units = torch.from_numpy(np.asarray(catalogue.units))
+        self.units = some_units(catalogue, seed)
 
     def run(self, members: Sequence[TrainingSongs]) -> tuple[Any, tuple[float, ...]]:
         """The PEFT network, and the loss of every step. Raises Cancelled."""
@@ -198,7 +199,8 @@ def train_circle(
     network, losses = run.run([TrainingSongs.of(part.train) for part in parts])
     report(Progress("evaluating", 0, 0, None, None))
     before = _pooled([engine.measure(part.shown, part.hidden) for part in parts])
-    after = _pooled([engine.measure(part.shown, part.hidden, network) for part in parts])
+    read = [read_by(engine.base, network, [song.text for song in part.shown]) for part in parts]
+    after = _pooled([engine.measure(p.shown, p.hidden, found) for p, found in zip(parts, read, strict=True)])
     verdict = evaluation.gate(before, after, seed=seed)
     verdict = replace(verdict, why=_why(verdict, before, after, len(parts)))
     run.stop_if_asked()

@@ -72,7 +72,7 @@ def _round(trained: Trained, catalogue: Snapshot, part: int) -> Evidence:
 
 def _rows(catalogue: Snapshot, songs: list[int]) -> NDArray[np.int64]:
     """The row of each song, -1 where it is not encoded yet."""
-    return np.array([catalogue.row_of.get(song, -1) for song in songs], np.int64)
+    return catalogue.row_of.find(songs)
 
 
 def ordered(values: Floats, hidden: NDArray[np.int64], wrong: NDArray[np.int64]) -> NDArray[np.float64]:

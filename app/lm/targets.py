@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from app.lm.ranking import Rule
+from app.lm.vectors import Snapshot
 
 _ROWS = 50_000  # of the catalogue that a softmax runs over; beyond that, as many drawn at random
 _FEW_DISLIKES = 5.0
@@ -112,6 +113,15 @@ def found(means: Tensor, catalogue: Tensor, settings: TargetSettings) -> Tensor:
         second = 0.999 * second + 0.001 * slope.square()
         vectors = vectors - settings.rate * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
     return normalize(vectors, dim=1)
+
+
+def some_units(catalogue: Snapshot, seed: int) -> Tensor:
+    """(M, D) units of the catalogue, or of as many of its songs as a softmax can be run over in a moment."""
+    count = len(catalogue.ids)
+    if count <= _ROWS:
+        return torch.from_numpy(catalogue.units[:])
+    chosen = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:_ROWS]
+    return torch.from_numpy(catalogue.units[chosen.sort().values.numpy()])
 
 
 def _some(catalogue: Tensor, seed: int) -> Tensor:
