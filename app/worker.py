@@ -124,6 +124,10 @@ class Worker:
         for listener, version in lost:
             log.warning("removing adapter %s/%s, which no row speaks of", listener, version)
             store.remove(listener, version)
+        with self.db.write() as session:
+            if gone := circle.without_files(session, store.versions(CIRCLE)):
+                log.warning("circle: %s has no files, as after a restored backup; it is trained again", ", ".join(gone))
+                circle.drop(session, gone, self.min_songs)
 
     def withdraw(self) -> None:
         """Remove versions of the circle's adapter that learnt from somebody who has left, and train it without them."""

@@ -170,8 +170,13 @@ def withdrawn(db: Session) -> list[str]:
     return list(db.scalars(select(CircleVersion.id).where(~_complete())))
 
 
+def without_files(db: Session, on_disk: Collection[str]) -> list[str]:
+    """Versions whose files are not there, as after a backup was restored."""
+    return [version for version in db.scalars(select(CircleVersion.id)) if version not in on_disk]
+
+
 def drop(db: Session, versions: Collection[str], min_songs: int) -> None:
-    """Forget withdrawn versions whose files are gone, and train again without who has left."""
+    """Forget versions whose files are gone, and train again with those who are in the circle now."""
     db.execute(delete(CircleVersion).where(CircleVersion.id.in_(versions)))
     if active_job(db) is None:
         _train_again(db, min_songs)
