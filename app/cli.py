@@ -131,7 +131,7 @@ def _worker(shell: Shell) -> Any:
     threads = settings.numeric_threads(settings.train_threads)
     return Worker(
         shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS,
-        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS), settings.min_songs,
+        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS), settings.musicbrainz_url, settings.min_songs,
     )  # fmt: skip
 
 
@@ -311,4 +311,4 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
 add_pretrain(main, command)
 add_upkeep(main, user, command)
 
-from app import cli_catalogue, cli_circle  # noqa: E402, F401  (their commands join ``main``)
+from app import cli_catalogue, cli_circle, cli_tokens  # noqa: E402, F401  (their commands join ``main``)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from app.cli import Shell, command, finished, main
-from app.services import circle
+from app.services import circle_adapter
 from app.tables_circle import CircleVersion
 
 
@@ -20,7 +20,7 @@ def circle_() -> None:
 def retrain(shell: Shell, seed: int) -> None:
     """Train the circle's adapter on everybody who opted in, and wait for the verdict."""
     with shell.db.write() as db:
-        job_id = circle.request(db, shell.settings.min_songs, seed).id
+        job_id = circle_adapter.request(db, shell.settings.min_songs, seed).id
     job = finished(shell, job_id)
     with shell.db.read() as db:
         made = db.get_one(CircleVersion, job.version)

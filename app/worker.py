@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 
 from app.db import Database
-from app.errors import Cancelled, EarshotError
+from app.errors import Cancelled, EarshotError, MusicBrainzProblem
 from app.lm.asking import CIRCLE, Own
 from app.lm.circle import train_circle
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, chores, circle, retraining
+from app.services import catalogue, chores, circle_adapter, musicbrainz, retraining
 from app.services.chores import Doing
 from app.services.recommending import EngineTypes
 from app.tables import Job
@@ -27,6 +27,7 @@ log = logging.getLogger("earshot.worker")
 _BEAT_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _IDLE_SECONDS = 0.5
+_MUSICBRAINZ_REST_SECONDS = 60.0
 _CHORES_SECONDS = 2.0
 
 
@@ -79,6 +80,7 @@ class Worker:
     def __init__(
         self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes,
         doings: Callable[[Callable[[], Engine]], Mapping[str, Doing]] = lambda engine: {},
+        musicbrainz_url: str = "",
         min_songs: int = 12,
     ) -> None:  # fmt: skip
         self.db, self.store, self.kinds, self.min_songs = db, store, kinds, min_songs
@@ -88,6 +90,8 @@ class Worker:
         self.stopping = threading.Event()
         self._open = open_engine
         self._engine: Engine | None = None
+        self._musicbrainz = musicbrainz.MusicBrainz(musicbrainz_url) if musicbrainz_url else None
+        self._rests_until = 0.0
 
     @property
     def engine(self) -> Engine:
@@ -108,7 +112,7 @@ class Worker:
                     self.sweep()
                     swept = True
                 self.withdraw()
-                if not self.once() and not self.chores():
+                if not self.once() and not self.chores() and not self.complete():
                     self.stopping.wait(_IDLE_SECONDS)
             except EarshotError as problem:
                 log.warning("%s", problem)
@@ -125,20 +129,20 @@ class Worker:
             log.warning("removing adapter %s/%s, which no row speaks of", listener, version)
             store.remove(listener, version)
         with self.db.write() as session:
-            if gone := circle.without_files(session, store.versions(CIRCLE)):
+            if gone := circle_adapter.without_files(session, store.versions(CIRCLE)):
                 log.warning("circle: %s has no files, as after a restored backup; it is trained again", ", ".join(gone))
-                circle.drop(session, gone, self.min_songs)
+                circle_adapter.drop(session, gone, self.min_songs)
 
     def withdraw(self) -> None:
         """Remove versions of the circle's adapter that learnt from somebody who has left, and train it without them."""
         with self.db.read() as session:
-            gone = circle.withdrawn(session)
+            gone = circle_adapter.withdrawn(session)
         if not gone:
             return
         for version in gone:
             self.store.remove(CIRCLE, version)
         with self.db.write() as session:
-            circle.drop(session, gone, self.min_songs)
+            circle_adapter.drop(session, gone, self.min_songs)
         log.info("circle: %s withdrawn, somebody has left", ", ".join(gone))
 
     def chores(self) -> int:
@@ -167,12 +171,31 @@ class Worker:
                 self._stop(job, "cancelled")
                 if job.kind == "circle":  # somebody has left; perhaps the job went with their account
                     with self.db.write() as session:
-                        circle.drop(session, (), self.min_songs)
+                        circle_adapter.drop(session, (), self.min_songs)
         except EarshotError as problem:
             self._stop(job, "failed", str(problem))
         except Exception as problem:  # a bug must not take the worker down with it
             log.exception("job %s failed", job.id)
             self._stop(job, "failed", f"{type(problem).__name__}: {problem}")
+        return True
+
+    def complete(self) -> bool:
+        """Between jobs: ask MusicBrainz for one song, where that is switched on; false if there was nothing to ask."""
+        if self._musicbrainz is None or time.monotonic() < self._rests_until:
+            return False
+        try:
+            done = musicbrainz.complete_one(self.db, self._musicbrainz)
+        except MusicBrainzProblem as problem:
+            log.warning("%s", problem)
+            done = None
+        if done is None:
+            self._rests_until = time.monotonic() + _MUSICBRAINZ_REST_SECONDS
+            return False
+        song_id, changed = done
+        if changed:
+            with self.db.read() as session:
+                texts = catalogue.texts(session, self.kinds.song_text, [song_id])
+            self.engine.encode_songs(texts)
         return True
 
     def _stop(self, job: Job, state: str, error: str = "") -> None:
@@ -206,7 +229,7 @@ class Worker:
         with _Run(self.db, job, self.owner) as run:
             run.report(Progress("reading", 0, 0, None, None))
             with self.db.read() as session:
-                members: dict[str, list[Own]] = circle.songs(session, self.kinds, self.min_songs)
+                members: dict[str, list[Own]] = circle_adapter.songs(session, self.kinds, self.min_songs)
                 ids = sorted({song.id for songs in members.values() for song in songs})
                 engine.encode_songs(catalogue.texts(session, self.kinds.song_text, ids))
             engine.store.remove(CIRCLE, job.version)
@@ -219,7 +242,7 @@ class Worker:
                 cancelled=lambda: run.stopped.is_set() or self.stopping.is_set(),
             )
         with self.db.write() as session:
-            kept = circle.finish(session, job.id, self.owner, outcome, engine.fingerprint, list(members))
+            kept = circle_adapter.finish(session, job.id, self.owner, outcome, engine.fingerprint, list(members))
         if not kept:
             engine.store.remove(CIRCLE, job.version)
             raise Cancelled("Somebody has left the circle meanwhile.")

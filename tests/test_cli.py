@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from app.db import Database
 from app.lm.engine import Engine
-from app.services import accounts, circle, listens
+from app.services import accounts, circle_adapter, listens
 from app.settings import PROJECT, Settings
 from app.tables import Listener
 
@@ -223,6 +223,6 @@ def test_a_circle_prints_whom_it_learnt_from_and_the_verdict(shell: Shell, db: D
             listener = accounts.add_listener(session, name, None)
             for song in range(first, first + 12):
                 listens.log(session, listener.id, song_id=song, at=1_700_000_000)
-            circle.join(session, listener.id, 12)
+            circle_adapter.join(session, listener.id, 12)
     made = shell.facts("circle", "retrain")
     assert (made["members"], made["songs"]) == (2, 20) and made["after"]["of"] == 4

@@ -24,6 +24,7 @@ class Ask:
 
     lift: how many friends speak for a song, by its id; lift_share: how much the root of that counts, in spreads of the
     taste's own scores.
+    adventure: -1 (safe) to 1 (adventurous); familiar: songs by artists whom the listener knows, for adventure to weigh.
     """
 
     count: int = 20
@@ -35,3 +36,5 @@ class Ask:
     spread: float = 0.3
     lift: Mapping[int, float] = field(default_factory=dict)
     lift_share: float = 0.0
+    adventure: float = 0.0
+    familiar: Collection[int] = ()

@@ -29,7 +29,7 @@ Runs = aliased(Job)
 
 
 def _own(listener_id: str) -> Select[Job]:
-    """Jobs that train a listener's own adapter; the circle's are services/circle.py's."""
+    """Jobs that train a listener's own adapter; the circle's are services/circle_adapter.py's."""
     return select(Job).where(Job.listener_id == listener_id, Job.kind == "taste")
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from app.services import accounts
-from app.services import circle as shared_adapter
+from app.services import accounts, circle_adapter
 from app.web.access import Me, Shared
 from app.web.rendering import go, page
 
@@ -20,7 +19,7 @@ def circle(request: Request, state: Shared, who: Me) -> Response:
     with state.db.read() as db:
         return page(
             request, "friends.html", people=accounts.everyone(db), invites=accounts.open_invites(db, who.id), link="",
-            shared=shared_adapter.status(db, who.id, state.settings.min_songs),
+            shared=circle_adapter.status(db, who.id, state.settings.min_songs),
         )  # fmt: skip
 
 
@@ -31,7 +30,7 @@ def invite(request: Request, state: Shared, who: Me) -> Response:
         token = accounts.invite(db, who.id, state.settings.invite_days)
     with state.db.read() as db:
         people, invites = accounts.everyone(db), accounts.open_invites(db, who.id)
-        shared = shared_adapter.status(db, who.id, state.settings.min_songs)
+        shared = circle_adapter.status(db, who.id, state.settings.min_songs)
     link = str(request.url_for("join_form", token=token))
     return page(request, "friends.html", people=people, invites=invites, link=link, shared=shared)
 
@@ -45,13 +44,13 @@ def share(state: Shared, who: Me, sharing: Annotated[str, Form()] = "off") -> Re
 
 
 @router.post("/circle")
-def circle_adapter(state: Shared, who: Me, join: Annotated[str, Form()] = "off") -> Response:
+def take_part(state: Shared, who: Me, join: Annotated[str, Form()] = "off") -> Response:
     """Let the circle's adapter learn from oneself, or take that back."""
     with state.db.write() as db:
         if join == "on":
-            shared_adapter.join(db, who.id, state.settings.min_songs)
+            circle_adapter.join(db, who.id, state.settings.min_songs)
         else:
-            shared_adapter.leave(db, who.id, state.settings.min_songs)
+            circle_adapter.leave(db, who.id, state.settings.min_songs)
     if join != "on" and state.engine.ready:
         state.engine.get().forget(state.engine.get().circle)
     return go("/friends#circle")
@@ -61,5 +60,5 @@ def circle_adapter(state: Shared, who: Me, join: Annotated[str, Form()] = "off")
 def retrain_circle(state: Shared, who: Me) -> Response:
     """Train the circle's adapter anew; for those who are in it."""
     with state.db.write() as db:
-        shared_adapter.request_as(db, who.id, state.settings.min_songs)
+        circle_adapter.request_as(db, who.id, state.settings.min_songs)
     return go("/friends#circle")

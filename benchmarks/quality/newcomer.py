@@ -11,7 +11,7 @@ from app.lm.asking import CIRCLE, Own
 from app.lm.circle import train_circle
 from app.lm.engine import Engine
 from app.lm.vectors import Floats
-from app.services.circle import LIFT_SHARE, voices
+from app.services.circle_adapter import LIFT_SHARE, voices
 from benchmarks.quality.data import Dataset
 from benchmarks.quality.personal import Personal
 from benchmarks.quality.protocol import Case, number_of, weight

@@ -12,7 +12,7 @@ from sqlalchemy import delete, update
 from app.db import Database
 from app.errors import BaseMissing
 from app.lm.engine import Engine
-from app.services import accounts, circle, listens, retraining
+from app.services import accounts, circle_adapter, listens, retraining
 from app.services.recommending import EngineTypes, recommend
 from app.tables import Job, Listener, now
 from app.tables_circle import CircleVersion
@@ -161,7 +161,7 @@ def members(db: Database, ana: Listener, ben: Listener, song_ids: Sequence[int])
         with db.write() as session:
             for song in song_ids[12 * at : 12 * at + 12]:
                 listens.log(session, listener.id, song_id=song, at=1_700_000_000)
-            circle.join(session, listener.id, 12)
+            circle_adapter.join(session, listener.id, 12)
     return [ana, ben]
 
 
@@ -182,12 +182,12 @@ def test_the_circle_s_adapter_answers_for_members_comes_back_if_lost_and_goes_wh
     engine.store.remove(engine.circle)
     worker.sweep()
     with db.read() as session:
-        assert circle.latest(session) is None and circle.active_job(session) is not None
+        assert circle_adapter.latest(session) is None and circle_adapter.active_job(session) is not None
     assert worker.once()
     with db.write() as session:
         session.execute(update(CircleVersion).values(promoted=True))
     with db.write() as session:
-        circle.leave(session, members[1].id, 12)
+        circle_adapter.leave(session, members[1].id, 12)
     with db.read() as session:
         assert recommend(session, engine, kinds, members[0].id).version is None
     worker.withdraw()
@@ -205,7 +205,7 @@ def test_a_member_who_leaves_during_the_training_leaves_no_files(
 
     assert Worker(db, engine.store, open_engine, kinds).once()
     with db.read() as session:
-        assert circle.latest(session) is None
+        assert circle_adapter.latest(session) is None
     assert engine.store.versions(engine.circle) == []
 
 
@@ -217,8 +217,8 @@ def test_an_account_deleted_during_the_circle_s_training_leaves_the_others_one_w
         cleo = accounts.add_listener(session, "Cleo", None)
         for song in song_ids[24:36]:
             listens.log(session, cleo.id, song_id=song, at=1_700_000_000)
-        circle.join(session, cleo.id, 12)
-        job = circle.active_job(session)
+        circle_adapter.join(session, cleo.id, 12)
+        job = circle_adapter.active_job(session)
         assert job is not None
         owner = job.listener_id
 
@@ -232,5 +232,5 @@ def test_an_account_deleted_during_the_circle_s_training_leaves_the_others_one_w
     worker._open = lambda: engine
     assert worker.once()
     with db.read() as session:
-        made = circle.latest(session)
+        made = circle_adapter.latest(session)
         assert made is not None and made.members == 2

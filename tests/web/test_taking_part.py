@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi.testclient import TestClient
 
 from app.db import Database
-from app.services import circle, listens
+from app.services import circle_adapter, listens
 from app.settings import Settings
 from app.tables import Listener, Song
 
@@ -37,10 +37,10 @@ def test_members_may_train_it_and_others_not(
     friend.post("/friends/circle", data={"join": "on"})
     assert "A training waits for the worker." in me.get("/friends").text
     with db.write() as session:
-        job = circle.active_job(session)
+        job = circle_adapter.active_job(session)
         assert job is not None
         session.delete(job)
     assert "Train it again" in me.get("/friends").text
     assert me.post("/friends/circle/retrain").status_code == 303
     with db.read() as session:
-        assert circle.active_job(session) is not None
+        assert circle_adapter.active_job(session) is not None

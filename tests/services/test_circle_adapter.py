@@ -14,7 +14,7 @@ from app.errors import CircleTooSmall, Forbidden
 from app.lm.engine import Engine, Outcome
 from app.lm.evaluation import HeldOut, Verdict
 from app.lm.lora import lora_facts
-from app.services import accounts, circle, listens, retraining
+from app.services import accounts, circle_adapter, listens, retraining
 from app.services.recommending import EngineTypes, Recommended, recommend
 from app.tables import Job, Listener
 from app.tables_circle import CircleMember, CircleVersion
@@ -44,7 +44,7 @@ def both(db: Database, ana: Listener, ben: Listener, song_ids: Sequence[int]) ->
     for listener in (ana, ben):
         play(db, listener, song_ids[:LEAST])
         with db.write() as session:
-            circle.join(session, listener.id, LEAST)
+            circle_adapter.join(session, listener.id, LEAST)
     return sorted([ana.id, ben.id])
 
 
@@ -61,7 +61,7 @@ def trained(db: Database, fingerprint: str = "f", promoted: bool = True) -> str:
         job = retraining.lease(session, OWNER)
         assert job is not None and job.kind == "circle"
         made = outcome(job.version, promoted)
-        assert circle.finish(session, job.id, OWNER, made, fingerprint, circle.members(session, LEAST))
+        assert circle_adapter.finish(session, job.id, OWNER, made, fingerprint, circle_adapter.members(session, LEAST))
         return job.version
 
 
@@ -73,7 +73,7 @@ def queued(session: Session) -> list[Job]:
 def test_nobody_is_in_the_circle_unasked(db: Database, ana: Listener, song_ids: Sequence[int]) -> None:
     play(db, ana, song_ids[:LEAST])
     with db.read() as session:
-        assert not session.get_one(Listener, ana.id).in_circle and circle.members(session, 1) == []
+        assert not session.get_one(Listener, ana.id).in_circle and circle_adapter.members(session, 1) == []
 
 
 def test_the_second_member_with_songs_enough_starts_the_training(
@@ -82,11 +82,11 @@ def test_the_second_member_with_songs_enough_starts_the_training(
     play(db, ana, song_ids[:LEAST])
     play(db, ben, song_ids[:LEAST])
     with db.write() as session:
-        circle.join(session, ana.id, LEAST)
-        circle.join(session, cleo.id, LEAST)  # who has played nothing
+        circle_adapter.join(session, ana.id, LEAST)
+        circle_adapter.join(session, cleo.id, LEAST)  # who has played nothing
         assert queued(session) == []
-        circle.join(session, ben.id, LEAST)
-        assert len(queued(session)) == 1 and circle.request(session, LEAST).id == queued(session)[0].id
+        circle_adapter.join(session, ben.id, LEAST)
+        assert len(queued(session)) == 1 and circle_adapter.request(session, LEAST).id == queued(session)[0].id
 
 
 def test_it_is_not_trained_on_one_listener_or_by_who_is_not_in_it(
@@ -94,11 +94,11 @@ def test_it_is_not_trained_on_one_listener_or_by_who_is_not_in_it(
 ) -> None:
     play(db, ana, song_ids[:LEAST])
     with db.write() as session:
-        circle.join(session, ana.id, LEAST)
+        circle_adapter.join(session, ana.id, LEAST)
         with pytest.raises(CircleTooSmall, match="2 members with 3 different songs each; 1 of"):
-            circle.request(session, LEAST)
+            circle_adapter.request(session, LEAST)
         with pytest.raises(Forbidden):
-            circle.request_as(session, ben.id, LEAST)
+            circle_adapter.request_as(session, ben.id, LEAST)
 
 
 def test_it_learns_from_members_alone(
@@ -106,7 +106,7 @@ def test_it_learns_from_members_alone(
 ) -> None:
     play(db, cleo, song_ids[:9])
     with db.read() as session:
-        found = circle.songs(session, kinds, LEAST)
+        found = circle_adapter.songs(session, kinds, LEAST)
     assert sorted(found) == both and all(len(songs) == LEAST for songs in found.values())
 
 
@@ -132,24 +132,27 @@ def test_the_database_holds_one_queued_training_of_the_circle(db: Database, both
 def test_a_promoted_version_answers_and_names_whom_it_learnt_from(db: Database, both: list[str]) -> None:
     version = trained(db)
     with db.read() as session:
-        assert circle.live_version(session, "f") == version and circle.live_version(session, "other base") is None
+        assert (
+            circle_adapter.live_version(session, "f") == version
+            and circle_adapter.live_version(session, "other base") is None
+        )
         assert sorted(session.scalars(select(CircleMember.listener_id))) == both
 
 
 def test_a_version_that_the_gate_keeps_back_does_not_answer(db: Database, both: list[str]) -> None:
     trained(db, promoted=False)
     with db.read() as session:
-        assert circle.live_version(session, "f") is None and circle.latest(session) is not None
+        assert circle_adapter.live_version(session, "f") is None and circle_adapter.latest(session) is not None
 
 
 def test_who_leaves_withdraws_what_was_learnt_from_them_at_once(db: Database, both: list[str]) -> None:
     version = trained(db)
     with db.write() as session:
-        circle.leave(session, both[0], LEAST)
+        circle_adapter.leave(session, both[0], LEAST)
     with db.write() as session:
-        assert circle.live_version(session, "f") is None and circle.withdrawn(session) == [version]
-        circle.join(session, both[0], LEAST)  # so soon that the worker has not looked: it learnt from all who are in it
-        assert circle.live_version(session, "f") == version
+        assert circle_adapter.live_version(session, "f") is None and circle_adapter.withdrawn(session) == [version]
+        circle_adapter.join(session, both[0], LEAST)  # before the worker has looked
+        assert circle_adapter.live_version(session, "f") == version
 
 
 def test_a_deleted_account_withdraws_it_too_whoever_deletes_it(db: Database, both: list[str]) -> None:
@@ -157,7 +160,7 @@ def test_a_deleted_account_withdraws_it_too_whoever_deletes_it(db: Database, bot
     with db.write() as session:
         session.execute(delete(Listener).where(Listener.id == both[1]))
     with db.read() as session:
-        assert circle.live_version(session, "f") is None and circle.withdrawn(session) == [version]
+        assert circle_adapter.live_version(session, "f") is None and circle_adapter.withdrawn(session) == [version]
 
 
 def test_without_the_leaver_it_is_trained_again_if_enough_are_left(
@@ -165,13 +168,13 @@ def test_without_the_leaver_it_is_trained_again_if_enough_are_left(
 ) -> None:
     play(db, cleo, song_ids[:LEAST])
     with db.write() as session:
-        circle.join(session, cleo.id, LEAST)
+        circle_adapter.join(session, cleo.id, LEAST)
     trained(db)
     with db.write() as session:
-        circle.leave(session, both[0], LEAST)
+        circle_adapter.leave(session, both[0], LEAST)
         (job,) = queued(session)
         assert job.listener_id != both[0]
-        circle.leave(session, both[1], LEAST)
+        circle_adapter.leave(session, both[1], LEAST)
         assert queued(session) == []
 
 
@@ -179,11 +182,11 @@ def test_a_training_under_way_is_not_kept_when_somebody_leaves(db: Database, bot
     with db.write() as session:
         job = retraining.lease(session, OWNER)
         assert job is not None
-        read = circle.members(session, LEAST)
+        read = circle_adapter.members(session, LEAST)
     with db.write() as session:
-        circle.leave(session, both[1], LEAST)
+        circle_adapter.leave(session, both[1], LEAST)
         assert not retraining.heartbeat(session, job.id, OWNER, None, [])
-        assert not circle.finish(session, job.id, OWNER, outcome(job.version), "f", read)
+        assert not circle_adapter.finish(session, job.id, OWNER, outcome(job.version), "f", read)
         assert session.scalars(select(CircleVersion)).all() == []
 
 
@@ -191,7 +194,7 @@ def test_a_second_training_waits_until_the_first_has_ended(db: Database, both: l
     with db.write() as session:
         first = retraining.lease(session, OWNER)
         assert first is not None
-        second = circle.request(session, LEAST)
+        second = circle_adapter.request(session, LEAST)
         assert second.id != first.id and retraining.lease(session, OWNER) is None
         retraining.stop(session, first.id, OWNER, "cancelled")
         taken = retraining.lease(session, OWNER)
@@ -203,19 +206,19 @@ def test_forgetting_a_withdrawn_version_queues_its_successor(
 ) -> None:
     play(db, cleo, song_ids[:LEAST])
     with db.write() as session:
-        circle.join(session, cleo.id, LEAST)
+        circle_adapter.join(session, cleo.id, LEAST)
     version = trained(db)
     with db.write() as session:
         session.execute(delete(Listener).where(Listener.id == both[0]))
     with db.write() as session:
-        circle.drop(session, circle.withdrawn(session), LEAST)
+        circle_adapter.drop(session, circle_adapter.withdrawn(session), LEAST)
         assert session.get(CircleVersion, version) is None and len(queued(session)) == 1
 
 
 def test_voices_are_one_on_average_and_louder_for_friends_who_share_artists() -> None:
-    found = circle.voices({"a": [1, 2], "b": [2], "c": []}, {"a": 3})
+    found = circle_adapter.voices({"a": [1, 2], "b": [2], "c": []}, {"a": 3})
     assert found == pytest.approx({1: 4 / 2, 2: 5 / 2})
-    assert circle.voices({}, {}) == {}
+    assert circle_adapter.voices({}, {}) == {}
 
 
 def test_only_other_members_speak_for_songs_and_less_the_more_one_has_played(
@@ -225,9 +228,9 @@ def test_only_other_members_speak_for_songs_and_less_the_more_one_has_played(
     with db.write() as session:
         listens.say(session, both[1], song_ids[1], "dislike")
     with db.read() as session:
-        spoken, share = circle.lift(session, both[0], set(), 0, "interest")
-        assert set(spoken) == set(song_ids[:LEAST]) - {song_ids[1]} and share == circle.LIFT_SHARE["interest"]
-        assert circle.lift(session, both[0], set(), 10, "interest")[1] == pytest.approx(share / 2)
+        spoken, share = circle_adapter.lift(session, both[0], set(), 0, "interest")
+        assert set(spoken) == set(song_ids[:LEAST]) - {song_ids[1]} and share == circle_adapter.LIFT_SHARE["interest"]
+        assert circle_adapter.lift(session, both[0], set(), 10, "interest")[1] == pytest.approx(share / 2)
 
 
 def test_friends_lift_a_newcomer_s_first_list_only_if_they_take_part(
