@@ -15,6 +15,7 @@ import click
 from pydantic import ValidationError
 
 from app.cli_pretrain import add_to as add_pretrain
+from app.cli_tune import add_to as add_tune
 from app.db import Database
 from app.errors import BadInput, EarshotError
 from app.main import KINDS, open_engine, open_store
@@ -289,5 +290,6 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
 
 
 add_pretrain(main, command)
+add_tune(main, command)
 
 from app import cli_catalogue  # noqa: E402, F401  (its commands join ``main``)

@@ -40,6 +40,7 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
 
     Raises a BaseProblem that says what to do.
     """
+    from app.lm import tuned
     from app.lm.engine import Engine, EngineSettings
 
     return Engine.open(
@@ -52,6 +53,7 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
             slots=settings.slots,
             rank=settings.rank,
             threads=threads,
+            tuned=settings.models / tuned.FILE,
         )
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from app.errors import AdapterProblem, BadInput
-from app.lm import evaluation, labels, proof, ranking, wishes
+from app.lm import evaluation, labels, proof, ranking, tuned, wishes
 from app.lm.asking import WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import HeldOut, Verdict
@@ -45,6 +45,7 @@ class EngineSettings:
     rank: int = 8
     threads: int = 0
     rule: Rule = "interest"
+    tuned: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +268,11 @@ class Engine:
     # -- training -------------------------------------------------------------------------------
 
     def training_settings(self) -> TrainingSettings:
-        """What was measured best for this engine's ranking rule and base."""
-        taught = self.base.music != "none"
-        return TrainingSettings.for_rule(self.settings.rule, self.settings.rank, taught=taught)
+        """What was measured best for this engine's ranking rule and base: the defaults, or what was tuned since."""
+        rule = self.settings.rule
+        defaults = TrainingSettings.for_rule(rule, self.settings.rank, taught=self.base.music != "none")
+        chosen = tuned.read(self.settings.tuned) if self.settings.tuned else {}
+        return tuned.apply(defaults, chosen.get(self.fingerprint, {}).get(rule, {}))
 
     def train(
         self,

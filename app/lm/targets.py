@@ -77,8 +77,11 @@ class OwnUnits:
 def directions(own: OwnUnits, catalogue: Tensor, rule: Rule, settings: TargetSettings, seed: int) -> Tensor:
     """The units (B, D) that the tastes should point to; catalogue: (N, D) units."""
     means = own.means(settings.dislike)
-    if own.contrasted:
-        return normalize(means, dim=1)
+    return normalize(means, dim=1) if own.contrasted else of_means(means, catalogue, rule, settings, seed)
+
+
+def of_means(means: Tensor, catalogue: Tensor, rule: Rule, settings: TargetSettings, seed: int) -> Tensor:
+    """Where tastes of these means (B, D) should point by a rule's own direction: (B, D)."""
     if rule == "mean":
         return solved(means, whitener(catalogue, settings.ridge), settings.share)
     return found(means, _some(catalogue, seed), settings)

@@ -57,6 +57,7 @@ _CODE = (
     "song_text",
     "targets",
     "trainer",
+    "tuned",
     "vectors",
 )
 
