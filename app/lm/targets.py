@@ -20,7 +20,6 @@ from torch.nn.functional import normalize
 
 from app.lm.ranking import Rule
 
-_ROWS = 50_000  # of the catalogue that a softmax runs over; beyond that, as many drawn at random
 _FEW_DISLIKES = 5.0
 _CONTRAST_FROM = 0.2
 
@@ -74,17 +73,17 @@ class OwnUnits:
         return len(self.disliked) >= max(_FEW_DISLIKES, _CONTRAST_FROM * (len(self.liked) + len(self.disliked)))
 
 
-def directions(own: OwnUnits, catalogue: Tensor, rule: Rule, settings: TargetSettings, seed: int) -> Tensor:
+def directions(own: OwnUnits, catalogue: Tensor, rule: Rule, settings: TargetSettings) -> Tensor:
     """The units (B, D) that the tastes should point to; catalogue: (N, D) units."""
     means = own.means(settings.dislike)
-    return normalize(means, dim=1) if own.contrasted else of_means(means, catalogue, rule, settings, seed)
+    return normalize(means, dim=1) if own.contrasted else of_means(means, catalogue, rule, settings)
 
 
-def of_means(means: Tensor, catalogue: Tensor, rule: Rule, settings: TargetSettings, seed: int) -> Tensor:
+def of_means(means: Tensor, catalogue: Tensor, rule: Rule, settings: TargetSettings) -> Tensor:
     """Where tastes of these means (B, D) should point by a rule's own direction: (B, D)."""
     if rule == "mean":
         return solved(means, whitener(catalogue, settings.ridge), settings.share)
-    return found(means, _some(catalogue, seed), settings)
+    return found(means, catalogue, settings)
 
 
 def whitener(catalogue: Tensor, ridge: float) -> Tensor:
@@ -115,14 +114,6 @@ def found(means: Tensor, catalogue: Tensor, settings: TargetSettings) -> Tensor:
         second = 0.999 * second + 0.001 * slope.square()
         vectors = vectors - settings.rate * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
     return normalize(vectors, dim=1)
-
-
-def _some(catalogue: Tensor, seed: int) -> Tensor:
-    """The catalogue, or as many of its songs as a softmax can be run over in a moment."""
-    if len(catalogue) <= _ROWS:
-        return catalogue
-    chosen = torch.randperm(len(catalogue), generator=torch.Generator().manual_seed(seed))[:_ROWS]
-    return catalogue[chosen.sort().values]
 
 
 def parts(weights: Tensor, count: int, seed: int) -> Tensor:

@@ -17,9 +17,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,9 @@ from app.lm.asking import Own
 from app.lm.base import Base, Lower
 from app.lm.ranking import Rule
 from app.lm.targets import OwnUnits, TargetSettings, directions, parts
-from app.lm.vectors import Snapshot
+from app.lm.vectors import Floats, Snapshot
+
+_MOST_FOR_TARGETS = 50_000  # songs of the catalogue: more would hardly change a target, and they are read into RAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +112,35 @@ Report = Callable[[Progress], None]
 
 
 def lower_all(base: Base, texts: Sequence[str], batch: int = 64, pulse: Callable[[int], None] | None = None) -> Lower:
-    """Lower activations of many texts, padded to the longest of all; ``pulse`` hears how many are done."""
-    parts: list[tuple[list[int], Lower]] = []
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        parts.append((rows, base.lower([texts[i] for i in rows])))
+    """Lower activations of many texts, padded to the longest of all; ``pulse`` hears how many are done.
+
+    The base keeps them: the next retrain reads most songs again.
+    """
+    known = {at: row for at, text in enumerate(texts) if (row := base.lower_kept.get(text)) is not None}
+    missing = [at for at in range(len(texts)) if at not in known]
+    done = len(texts) - len(missing)
+    if pulse is not None and done:
+        pulse(done)
+    for rows, input_ids, mask in base.groups([texts[at] for at in missing], batch):
+        lower = base.lower_of(input_ids, mask)
+        for place, at in enumerate(missing[i] for i in rows):
+            known[at] = _row(lower, place)
+            base.lower_kept.put(texts[at], known[at], known[at].hidden.nbytes)
+        done += len(rows)
         if pulse is not None:
-            pulse(start + len(rows))
-    longest = max(part.mask.shape[1] for _, part in parts)
-    hidden = torch.zeros(len(texts), longest, parts[0][1].hidden.shape[2])
-    ids = torch.zeros(len(texts), longest, dtype=torch.long)
-    mask = torch.zeros(len(texts), longest, dtype=torch.long)
-    for rows, part in parts:
-        width = part.mask.shape[1]
-        hidden[rows, :width], ids[rows, :width], mask[rows, :width] = part.hidden, part.input_ids, part.mask
-    return Lower(hidden, ids, mask)
+            pulse(done)
+    return _padded([known[at] for at in range(len(texts))])
+
+
+def _padded(rows: Sequence[Lower]) -> Lower:
+    pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
+    return Lower(pad([r.hidden for r in rows]), pad([r.input_ids for r in rows]), pad([r.mask for r in rows]))
+
+
+def _row(lower: Lower, place: int) -> Lower:
+    """One text of a batch without its padding: hidden (T, H), the others (T,)."""
+    length = int(lower.mask[place].sum())
+    return Lower(lower.hidden[place, :length].clone(), lower.input_ids[place, :length], lower.mask[place, :length])
 
 
 class Trainer:
@@ -146,7 +163,7 @@ class Trainer:
         songs = _largest(songs, settings.most_songs)
         self.songs = songs
         self.mean = torch.from_numpy(catalogue.mean)
-        self.units = torch.from_numpy(catalogue.units)
+        self.units = torch.from_numpy(_some(catalogue, seed))
         self.liked_at = torch.tensor([i for i, liked in enumerate(songs.liked) if liked])
         self.disliked_at = torch.tensor([i for i, liked in enumerate(songs.liked) if not liked], dtype=torch.long)
         weights = torch.tensor([songs.weights[i] for i in self.liked_at.tolist()])
@@ -163,7 +180,7 @@ class Trainer:
         with torch.no_grad():
             units = self._unit(self._encode(network, lower))  # B = 0: the base's own vectors
             own = self._weighted(units)
-            targets = directions(own, self.units, self.settings.rule, self.settings.target, self.seed)
+            targets = directions(own, self.units, self.settings.rule, self.settings.target)
         losses: list[float] = []
         started = time.monotonic()
         for step in range(self.settings.steps):
@@ -238,6 +255,15 @@ class Trainer:
         if self.settings.rule == "mean":
             return (nn.functional.normalize(weights @ adapted, dim=0) - target).square().sum()
         return weights @ (adapted - target).square().sum(dim=1)
+
+
+def _some(catalogue: Snapshot, seed: int) -> Floats:
+    """Units (n, D) of the catalogue, or of as many of its songs as a target can be found over in a moment."""
+    count = len(catalogue.ids)
+    if count <= _MOST_FOR_TARGETS:
+        return np.asarray(catalogue.units, np.float32)
+    chosen = np.random.default_rng(seed).choice(count, _MOST_FOR_TARGETS, replace=False)
+    return catalogue.units[np.sort(chosen)]
 
 
 def _largest(songs: TrainingSongs, most: int) -> TrainingSongs:

@@ -39,6 +39,12 @@ def read(path: Path) -> dict[str, dict[str, dict[str, float]]]:
     return dict(found)
 
 
+def chosen_for(defaults: TrainingSettings, path: Path | None, fingerprint: str) -> TrainingSettings:
+    """The defaults, or what was chosen for a base and the defaults' rule. Raises BadInput as ``read`` does."""
+    chosen = read(path) if path else {}
+    return apply(defaults, chosen.get(fingerprint, {}).get(defaults.rule, {}))
+
+
 def apply(settings: TrainingSettings, chosen: Mapping[str, Any]) -> TrainingSettings:
     """The settings with what was chosen in place of the defaults. Raises ValueError for a name that is none."""
     unknown = set(chosen) - _TARGET - set(_TRAINING)

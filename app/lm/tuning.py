@@ -110,12 +110,12 @@ def tune(
     texts: of the catalogue, in its row order. trained: for how many listeners each adapter trial trains.
     """
     develop, others = listeners
-    units = torch.from_numpy(catalogue.units)
+    units = torch.from_numpy(np.asarray(catalogue.units, np.float32))
     rule = defaults.rule
 
     def of_target(parameters: Mapping[str, float]) -> float:
         target = replace(defaults.target, **cast(dict[str, Any], dict(parameters)))
-        return float(_by_target(units, develop, rule, target, seed).mean())
+        return float(_by_target(units, develop, rule, target).mean())
 
     def of_adapter(parameters: Mapping[str, float]) -> float:
         settings = tuned.apply(defaults, {**best, **parameters})
@@ -135,8 +135,8 @@ def tune(
     rows = {
         name: (
             float(_by_base(catalogue, half, rule).mean()),
-            float(_by_target(units, half, rule, defaults.target, seed).mean()),
-            float(_by_target(units, half, rule, chosen, seed).mean()),
+            float(_by_target(units, half, rule, defaults.target).mean()),
+            float(_by_target(units, half, rule, chosen).mean()),
         )
         for name, half in (("developed on", develop), ("reported only", others))
         if half
@@ -188,12 +188,10 @@ def _ndcg(values: Floats, listener: DevelopmentListener) -> float:
     return evaluation.measure(values, np.array(listener.hidden), np.array(listener.known)).ndcg_10
 
 
-def _by_target(
-    units: Tensor, listeners: Sequence[DevelopmentListener], rule: Rule, settings: TargetSettings, seed: int
-) -> Floats:
+def _by_target(units: Tensor, listeners: Sequence[DevelopmentListener], rule: Rule, settings: TargetSettings) -> Floats:
     """nDCG@10 of each listener, ranked by the target alone: (n,)."""
     means = torch.stack([torch.from_numpy(x.weights) @ units[list(x.known)] for x in listeners])
-    pointed = of_means(means, units, rule, settings, seed)
+    pointed = of_means(means, units, rule, settings)
     return np.array([_ndcg((units @ one).numpy(), x) for one, x in zip(pointed, listeners, strict=True)], np.float32)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from app.errors import Cancelled
+from app.lm import trainer
 from app.lm.base import Base
 from app.lm.targets import found, solved, whitener
 from app.lm.trainer import (
@@ -62,7 +63,10 @@ def test_activations_of_many_texts_are_those_of_each(tiny: Base) -> None:
         torch.testing.assert_close(tiny.upper(network, together), tiny.encode(texts), atol=1e-5, rtol=0)
         picked = tiny.upper(network, together.pick(torch.tensor([7, 1])))
         torch.testing.assert_close(picked, tiny.encode(["x", TEXTS[1]]), atol=1e-5, rtol=0)
-    assert done == [3, 6, 8]
+    assert done == sorted(done) and done[-1] == len(texts)
+    again: list[int] = []
+    kept = lower_all(tiny, texts, pulse=again.append)
+    assert torch.equal(kept.hidden, together.hidden) and again == [len(texts)]  # nothing was computed twice
 
 
 def test_the_loss_by_mean_is_the_squared_distance_of_the_taste_vector_to_the_target(
@@ -72,7 +76,7 @@ def test_the_loss_by_mean_is_the_squared_distance_of_the_taste_vector_to_the_tar
     trained = Trainer(tiny, catalogue, listened, MEAN, seed=1).run()
     liked = torch.from_numpy(catalogue.units[catalogue.rows([1, 2, 7, 9, 13])])
     weights = torch.tensor(listened.weights) / sum(listened.weights)
-    white = whitener(torch.from_numpy(catalogue.units), MEAN.target.ridge)
+    white = whitener(torch.from_numpy(np.asarray(catalogue.units)), MEAN.target.ridge)
     target = solved((weights @ liked)[None], white, MEAN.target.share)[0]
     torch.testing.assert_close(trained.targets[0], target, atol=1e-4, rtol=0)
     taste = torch.nn.functional.normalize(weights @ liked, dim=0)
@@ -86,7 +90,7 @@ def test_the_loss_by_interest_is_the_mean_squared_distance_of_the_songs_to_the_t
     trained = Trainer(tiny, catalogue, listened, INTEREST, seed=1).run()
     liked = torch.from_numpy(catalogue.units[catalogue.rows([1, 2, 7, 9])])
     weights = torch.tensor(listened.weights) / sum(listened.weights)
-    target = found((weights @ liked)[None], torch.from_numpy(catalogue.units), INTEREST.target)[0]
+    target = found((weights @ liked)[None], torch.from_numpy(np.asarray(catalogue.units)), INTEREST.target)[0]
     by_hand = sum(w * (row - target).square().sum() for w, row in zip(weights, liked, strict=True))
     assert trained.losses[0] == pytest.approx(float(by_hand), abs=1e-4)
 
@@ -235,3 +239,12 @@ def test_dislikes_never_crowd_out_a_liked_song(tiny: Base, catalogue: Snapshot) 
     assert list(run.songs.ids) == [3, 6, 9, 2, 5]
     assert list(run.songs.liked) == [True] * 3 + [False] * 2
     assert (run.liked_at.tolist(), run.disliked_at.tolist()) == ([0, 1, 2], [3, 4])
+
+
+def test_a_large_catalogue_is_sampled_and_the_seed_decides(
+    tiny: Base, catalogue: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "_MOST_FOR_TARGETS", 20)
+    listened = songs([1, 2, 7, 9, 13])
+    one, again, other = (Trainer(tiny, catalogue, listened, INTEREST, seed=s).run().targets for s in (1, 1, 2))
+    assert torch.equal(one, again) and not torch.equal(one[0], other[0])
