@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import click
 from pydantic import ValidationError
+from sqlalchemy.exc import DatabaseError
 
 from app import logs, upkeep
 from app.cli_pretrain import add_to as add_pretrain
@@ -52,6 +53,17 @@ class Shell:
         click.echo(text.encode("utf-8", "replace").decode())
 
 
+def _words(problem: Exception) -> str:
+    """An error in one line; a disk or a database that cannot be used is no bug of ours."""
+    if isinstance(problem, DatabaseError):
+        return f"The database cannot be used: {problem.orig}. `earshot doctor` says more."
+    return f"{problem.filename} cannot be written: {problem.strerror}." if _is_of_a_file(problem) else str(problem)
+
+
+def _is_of_a_file(problem: Exception) -> TypeGuard[OSError]:
+    return isinstance(problem, OSError) and problem.filename is not None
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command --json, the Shell, and named errors as one line on stderr with exit code 1."""
 
@@ -63,8 +75,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             shell.as_json = as_json
             logs.configure(shell.settings)
             function(shell, **values)
-        except EarshotError as problem:
-            message = str(problem).encode("utf-8", "backslashreplace").decode()
+        except (EarshotError, OSError, DatabaseError) as problem:
+            message = _words(problem).encode("utf-8", "backslashreplace").decode()
             if as_json:
                 click.echo(json.dumps({"error": type(problem).__name__, "message": message}))
             click.echo(f"earshot: {message}", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -84,6 +85,8 @@ def serve_with_worker(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; both processes are gone when this returns."""
     if settings.metrics:
         serve_metrics(settings)
+    # uvicorn raises the signal again when it has ended; by default that would end us before the worker is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     worker = WorkerProcess()
     worker.start()
     try:
