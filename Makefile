@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup run test test-postgres test-faults check audit bench-quality bench-speed
+.PHONY: help install setup run test test-postgres test-faults check screenshots audit bench-quality bench-speed
 
 help: ## Show the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,10 @@ test: install ## Run every test (browser and training suites too) but those of t
 test-postgres: install ## Run the tests on a real PostgreSQL (root installs Debian's); `make test` leaves them out by -m
 	@tools/postgres
 	$(BIN)/python -m pytest -m postgres tests/postgres
+
+screenshots: setup ## Take the pictures of docs/screenshots anew
+	@tools/chromium
+	$(BIN)/python tools/screenshots.py $${EARSHOT_HOME:-.}
 
 test-faults: install ## Kill processes at every step, fill disks, damage files (long)
 	$(BIN)/python -m pytest -m faults tests/faults

@@ -132,7 +132,7 @@ def _worker(shell: Shell) -> Any:
     threads = settings.numeric_threads(settings.train_threads)
     return Worker(
         shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS,
-        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS),
+        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS), settings.musicbrainz_url,
     )  # fmt: skip
 
 
@@ -307,4 +307,4 @@ add_pretrain(main, command)
 add_tune(main, command)
 add_upkeep(main, user, command)
 
-from app import cli_catalogue  # noqa: E402, F401  (its commands join ``main``)
+from app import cli_catalogue, cli_tokens  # noqa: E402, F401  (their commands join ``main``)

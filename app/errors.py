@@ -132,3 +132,9 @@ class Cancelled(EarshotError):
     """A job was asked to stop and did."""
 
     status = 409
+
+
+class MusicBrainzProblem(EarshotError):
+    """MusicBrainz, where it is asked at all, did not answer as it should; songs stay as they are."""
+
+    status = 503

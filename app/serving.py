@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -90,6 +91,7 @@ def serve_with_worker(settings: Settings) -> None:
     worker = WorkerProcess()
     worker.start()
     try:
-        uvicorn.Server(server_config(create_app(settings), settings)).run()
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the Ctrl-C again once it has shut down
+            uvicorn.Server(server_config(create_app(settings), settings)).run()
     finally:
         worker.stop()
