@@ -119,7 +119,8 @@ def test_a_fresh_adapter_recommends_what_the_base_does(
     by_base, none = listed(shared, None, anas, artists, CARA)
     assert (version, none) == (V1, None)
     assert [r.song for r in with_adapter] == [r.song for r in by_base]
-    np.testing.assert_allclose([r.score for r in with_adapter], [r.score for r in by_base], atol=1e-5)
+    # The catalogue may have been read in bfloat16, own songs by an adapter never are.
+    np.testing.assert_allclose([r.score for r in with_adapter], [r.score for r in by_base], atol=5e-3)
 
 
 def test_a_list_keeps_to_what_was_asked(shared: Engine, anas: list[Own], artists: dict[int, str]) -> None:
