@@ -5,7 +5,7 @@ Three directions (docs/decisions.md has the measurements):
 solved    for catalogues with one entry an artist: a closed form, the mean of the liked songs through the inverse of the
           catalogue's covariance, so that what all songs share says less;
 found     for catalogues of songs: a softmax of the liked songs over the whole catalogue, by gradient;
-contrast  where somebody has said often enough what they dislike: that says more than either correction does.
+contrast  where somebody has said often enough what they dislike: that says more than the closed form's correction.
 
 All take several weightings of the same songs at once, so that parts of them can be hidden in turn at little cost.
 """
@@ -76,7 +76,9 @@ class OwnUnits:
 def directions(own: OwnUnits, catalogue: Tensor, rule: Rule, settings: TargetSettings) -> Tensor:
     """The units (B, D) that the tastes should point to; catalogue: (N, D) units."""
     means = own.means(settings.dislike)
-    return normalize(means, dim=1) if own.contrasted else of_means(means, catalogue, rule, settings)
+    if rule == "mean" and own.contrasted:
+        return normalize(means, dim=1)
+    return of_means(means, catalogue, rule, settings)
 
 
 def of_means(means: Tensor, catalogue: Tensor, rule: Rule, settings: TargetSettings) -> Tensor:

@@ -169,7 +169,7 @@ def test_a_list_without_spread_is_the_top_by_the_rule_with_the_parts_that_make_i
     for ranked, row in zip(found, rows, strict=True):
         expected = ranking.reasons(taste, snapshot.units[row])
         assert [song for song, _ in ranked.speaks] == [song for song, _ in expected]
-        np.testing.assert_allclose([p for _, p in ranked.speaks], [p for _, p in expected], atol=1e-4)
+        np.testing.assert_allclose([p for _, p in ranked.speaks], [p for _, p in expected], atol=2e-3)
 
 
 def test_the_two_rules_give_different_lists(home: Path, base: Base, anas: list[Own], artists: dict[int, str]) -> None:
@@ -189,7 +189,7 @@ def test_a_wish_counts_by_its_share_on_scores_of_one_scale(
         rows = ranking.top(values, ranking.allowed_rows(snapshot, {song.id for song in anas}), 10)
         found, _ = listed(shared, None, anas, artists, count=10, per_artist=99, spread=0.0, wish=wish, wish_share=share)
         assert [r.song for r in found] == snapshot.ids[rows].tolist()
-        np.testing.assert_allclose([r.score for r in found], values[rows], atol=1e-4)
+        np.testing.assert_allclose([r.score for r in found], values[rows], atol=5e-3)
 
 
 @both_rules
