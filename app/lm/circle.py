@@ -28,7 +28,7 @@ from app.lm.base import Base, Lower
 from app.lm.engine import HELD_OUT_SHARE, Engine, Outcome
 from app.lm.evaluation import HeldOut, Verdict
 from app.lm.ranking import Rule
-from app.lm.targets import OwnUnits, directions, some_units
+from app.lm.targets import OwnUnits, directions
 from app.lm.trainer import (
     Progress,
     Report,
@@ -39,6 +39,7 @@ from app.lm.trainer import (
     read_by,
     save_network,
     settings_dict,
+    some_units,
 )
 from app.lm.vectors import Snapshot
 
@@ -115,7 +116,7 @@ class CircleTrainer:
             units = self._units(network, lower)
             even = torch.full((1, len(disliked)), 1 / max(1, len(disliked)))
             own = OwnUnits(units[liked], weights[None], units[disliked], even)
-            target = directions(own, self.units, self.training.rule, self.training.target, self.seed)[0]
+            target = directions(own, self.units, self.training.rule, self.training.target)[0]
         away = lower.pick(disliked) if len(disliked) else None
         return _Member(lower.pick(liked), weights, target, away, units[disliked])
 

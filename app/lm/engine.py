@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from app.errors import AdapterProblem, BadInput
-from app.lm import evaluation, labels, proof, ranking, wishes
+from app.lm import evaluation, labels, proof, ranking, tuned, wishes
 from app.lm.asking import CIRCLE, WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import HeldOut, Verdict
@@ -46,6 +46,7 @@ class EngineSettings:
     rank: int = 8
     threads: int = 0
     rule: Rule = "interest"
+    tuned: Path | None = None
     cache_mb: int = 256
 
 
@@ -269,9 +270,9 @@ class Engine:
     # -- training -------------------------------------------------------------------------------
 
     def training_settings(self) -> TrainingSettings:
-        """What was measured best for this engine's ranking rule and base."""
-        taught = self.base.music != "none"
-        return TrainingSettings.for_rule(self.settings.rule, self.settings.rank, taught=taught)
+        """What was measured best for this engine's ranking rule and base: the defaults, or what was tuned since."""
+        defaults = TrainingSettings.for_rule(self.settings.rule, self.settings.rank, taught=self.base.music != "none")
+        return tuned.chosen_for(defaults, self.settings.tuned, self.fingerprint)
 
     def train(
         self,

@@ -49,7 +49,7 @@ def _round(trained: Trained, catalogue: Snapshot, part: int) -> Evidence:
     own, songs = trained.own, trained.songs
     shown, shown_away = own.weights[part].numpy() > 0, own.against[part].numpy() > 0
     liked, disliked = (
-        _rows(catalogue, [songs.ids[i] for i in at.tolist()]) for at in (trained.liked, trained.disliked)
+        catalogue.row_of.find([songs.ids[i] for i in at.tolist()]) for at in (trained.liked, trained.disliked)
     )
     raw = np.array(songs.weights, np.float32)
     mine, away = trained.liked.numpy()[shown], trained.disliked.numpy()[shown_away]
@@ -68,11 +68,6 @@ def _round(trained: Trained, catalogue: Snapshot, part: int) -> Evidence:
         ordered(before, hidden, wrong),
         ordered(after, hidden, wrong),
     )
-
-
-def _rows(catalogue: Snapshot, songs: list[int]) -> NDArray[np.int64]:
-    """The row of each song, -1 where it is not encoded yet."""
-    return catalogue.row_of.find(songs)
 
 
 def ordered(values: Floats, hidden: NDArray[np.int64], wrong: NDArray[np.int64]) -> NDArray[np.float64]:

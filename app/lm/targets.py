@@ -5,7 +5,7 @@ Three directions (docs/decisions.md has the measurements):
 solved    for catalogues with one entry an artist: a closed form, the mean of the liked songs through the inverse of the
           catalogue's covariance, so that what all songs share says less;
 found     for catalogues of songs: a softmax of the liked songs over the whole catalogue, by gradient;
-contrast  where somebody has said often enough what they dislike: that says more than either correction does.
+contrast  where somebody has said often enough what they dislike: that says more than the closed form's correction.
 
 All take several weightings of the same songs at once, so that parts of them can be hidden in turn at little cost.
 """
@@ -19,9 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from app.lm.ranking import Rule
-from app.lm.vectors import Snapshot
 
-_ROWS = 50_000  # of the catalogue that a softmax runs over; beyond that, as many drawn at random
 _FEW_DISLIKES = 5.0
 _CONTRAST_FROM = 0.2
 
@@ -75,14 +73,19 @@ class OwnUnits:
         return len(self.disliked) >= max(_FEW_DISLIKES, _CONTRAST_FROM * (len(self.liked) + len(self.disliked)))
 
 
-def directions(own: OwnUnits, catalogue: Tensor, rule: Rule, settings: TargetSettings, seed: int) -> Tensor:
+def directions(own: OwnUnits, catalogue: Tensor, rule: Rule, settings: TargetSettings) -> Tensor:
     """The units (B, D) that the tastes should point to; catalogue: (N, D) units."""
     means = own.means(settings.dislike)
-    if own.contrasted:
+    if rule == "mean" and own.contrasted:
         return normalize(means, dim=1)
+    return of_means(means, catalogue, rule, settings)
+
+
+def of_means(means: Tensor, catalogue: Tensor, rule: Rule, settings: TargetSettings) -> Tensor:
+    """Where tastes of these means (B, D) should point by a rule's own direction: (B, D)."""
     if rule == "mean":
         return solved(means, whitener(catalogue, settings.ridge), settings.share)
-    return found(means, _some(catalogue, seed), settings)
+    return found(means, catalogue, settings)
 
 
 def whitener(catalogue: Tensor, ridge: float) -> Tensor:
@@ -113,23 +116,6 @@ def found(means: Tensor, catalogue: Tensor, settings: TargetSettings) -> Tensor:
         second = 0.999 * second + 0.001 * slope.square()
         vectors = vectors - settings.rate * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
     return normalize(vectors, dim=1)
-
-
-def some_units(catalogue: Snapshot, seed: int) -> Tensor:
-    """(M, D) units of the catalogue, or of as many of its songs as a softmax can be run over in a moment."""
-    count = len(catalogue.ids)
-    if count <= _ROWS:
-        return torch.from_numpy(catalogue.units[:])
-    chosen = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:_ROWS]
-    return torch.from_numpy(catalogue.units[chosen.sort().values.numpy()])
-
-
-def _some(catalogue: Tensor, seed: int) -> Tensor:
-    """The catalogue, or as many of its songs as a softmax can be run over in a moment."""
-    if len(catalogue) <= _ROWS:
-        return catalogue
-    chosen = torch.randperm(len(catalogue), generator=torch.Generator().manual_seed(seed))[:_ROWS]
-    return catalogue[chosen.sort().values]
 
 
 def parts(weights: Tensor, count: int, seed: int) -> Tensor:

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,8 +30,10 @@ from app.lm.asking import Own
 from app.lm.base import Base, Lower
 from app.lm.ranking import Rule
 from app.lm.store import LoraTensors
-from app.lm.targets import OwnUnits, TargetSettings, directions, parts, some_units
+from app.lm.targets import OwnUnits, TargetSettings, directions, parts
 from app.lm.vectors import Floats, Snapshot
+
+_MOST_FOR_TARGETS = 50_000  # songs of the catalogue: more would hardly change a target, and they are read into RAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +196,7 @@ class Trainer:
         with torch.no_grad():
             units = self._unit(self._encode(network, lower))  # B = 0: the base's own vectors
             own = self._weighted(units)
-            targets = directions(own, self.units, self.settings.rule, self.settings.target, self.seed)
+            targets = directions(own, self.units, self.settings.rule, self.settings.target)
         if self.start is not None:
             begin_with(network, self.start)
         losses: list[float] = []
@@ -270,6 +273,15 @@ class Trainer:
         if self.settings.rule == "mean":
             return (nn.functional.normalize(weights @ adapted, dim=0) - target).square().sum()
         return weights @ (adapted - target).square().sum(dim=1)
+
+
+def some_units(catalogue: Snapshot, seed: int) -> Tensor:
+    """Units (n, D) of the catalogue, or of as many of its songs as a target can be found over in a moment."""
+    count = len(catalogue.ids)
+    if count <= _MOST_FOR_TARGETS:
+        return torch.from_numpy(np.asarray(catalogue.units, np.float32))
+    chosen = np.random.default_rng(seed).choice(count, _MOST_FOR_TARGETS, replace=False)
+    return torch.from_numpy(catalogue.units[np.sort(chosen)])
 
 
 @torch.inference_mode()

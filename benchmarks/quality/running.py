@@ -59,6 +59,7 @@ _CODE = (
     "song_text",
     "targets",
     "trainer",
+    "tuned",
     "vectors",
 )
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from app.errors import Cancelled
+from app.lm import trainer
 from app.lm.base import Base
 from app.lm.targets import found, solved, whitener
 from app.lm.trainer import (
@@ -238,3 +239,12 @@ def test_dislikes_never_crowd_out_a_liked_song(tiny: Base, catalogue: Snapshot) 
     assert list(run.songs.ids) == [3, 6, 9, 2, 5]
     assert list(run.songs.liked) == [True] * 3 + [False] * 2
     assert (run.liked_at.tolist(), run.disliked_at.tolist()) == ([0, 1, 2], [3, 4])
+
+
+def test_a_large_catalogue_is_sampled_and_the_seed_decides(
+    tiny: Base, catalogue: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "_MOST_FOR_TARGETS", 20)
+    listened = songs([1, 2, 7, 9, 13])
+    one, again, other = (Trainer(tiny, catalogue, listened, INTEREST, seed=s).run().targets for s in (1, 1, 2))
+    assert torch.equal(one, again) and not torch.equal(one[0], other[0])
