@@ -18,9 +18,11 @@ from app.db import Database
 from app.errors import BadInput, BaseProblem, EarshotError, NotFound
 from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
+from app.services.imports.runner import Runner
+from app.services.imports.staging import Staging
 from app.services.recommending import EngineTypes
 from app.settings import Settings
-from app.web import accounts, browse, friends, health, home, listens, recommend, songs, taste
+from app.web import accounts, browse, exports, friends, health, home, imports, listens, recommend, songs, taste
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
 
@@ -98,16 +100,19 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     """The web process. ``warm`` starts loading the base at once."""
     db = Database(settings.url)
     engine = LazyEngine(settings)
+    runner = Runner(db, Staging(settings.data / "imports"), KINDS.song_text)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if warm:
             engine.warm()
         if not settings.https and settings.host not in ("127.0.0.1", "localhost", "::1"):
             log.warning(
                 "plain-http: serving %s without HTTPS; passwords travel readable. See README, HTTPS.", settings.host
             )
+        runner.resume(app.state.earshot.engine)
         yield
+        runner.close()
         db.close()
 
     app = FastAPI(
@@ -115,10 +120,11 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
         max_body_size=settings.max_body_bytes,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
-    app.state.earshot = State(settings, db, engine, KINDS)
+    app.state.earshot = State(settings, db, engine, KINDS, runner)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (home, accounts, listens, songs, browse, recommend, taste, friends, health):
+    for room in (home, accounts, listens, songs, browse, recommend, taste, friends, health, imports, exports):
         app.include_router(room.router)
+    app.include_router(imports.uploads, max_body_size=settings.max_import_bytes)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)
     return app

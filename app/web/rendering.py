@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from app.db import Database
 from app.errors import EarshotError, NotSignedIn
+from app.services.imports.runner import Runner
 from app.services.recommending import EngineTypes
 from app.settings import Settings
 
@@ -42,6 +43,7 @@ class State:
     db: Database
     engine: EngineSource
     kinds: EngineTypes
+    imports: Runner
 
 
 def state_of(request: Request) -> State:

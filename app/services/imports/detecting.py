@@ -145,11 +145,13 @@ def sources(members: Sequence[Member]) -> tuple[list[Source], list[str]]:
     """
     heads: dict[str, Head] = {}
     unread: list[str] = []
+    damaged: BadInput | None = None
     for member in members:
         try:
             heads[member.name] = head_of(member)
-        except BadInput:
+        except BadInput as problem:
             unread.append(member.name)
+            damaged = damaged or problem
     found = _pair(members, heads)
     taken = {"songs.tsv", "listens.tsv"} if found else set()
     for member in members:
@@ -160,6 +162,8 @@ def sources(members: Sequence[Member]) -> tuple[list[Source], list[str]]:
             unread.append(member.name)
         else:
             found.append(source)
+    if not found and damaged is not None:
+        raise damaged
     if not found:
         raise BadInput(_nothing(members, heads))
     return found, unread

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.db import Database
 from app.errors import EarshotError
-from app.services import catalogue, genres, importing
+from app.services import catalogue, genres
 from app.services.imports.account import Adopt
 from app.services.imports.running import Run, Stopped
 from app.services.imports.staging import Staging
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("earshot.imports")
 
 _PART = 2_000
+_ENCODING_LEASE = 600  # a part takes a while on a slow machine
 _KEPT_DAYS = 7  # staged files of a preview that nobody ran
 
 
@@ -170,7 +171,7 @@ class Runner:
     def _encoded(self, import_id: str, done: int, of: int) -> None:
         if self._stopping.is_set():
             raise Stopped
-        self._write(import_id, brought_encoded=(done, of))
+        self._write(import_id, step=done, of=of, lease_owner=self.owner, lease_until=now() + _ENCODING_LEASE)
 
     def _leave(self, import_id: str) -> None:
         """Asked to stop: by the listener, or because this process ends."""
@@ -193,11 +194,10 @@ class Runner:
                 self.staging.remove(row.listener_id, import_id)
 
     def _write(self, import_id: str, **values: Any) -> None:
-        done_of = values.pop("brought_encoded", None)
-        if done_of is not None:
-            values |= {"step": done_of[0], "of": done_of[1], "lease_owner": self.owner, "lease_until": now() + 600}
+        """While songs are encoded; the import may be undone meanwhile."""
+        still = (Import.id == import_id, Import.state == "encoding")
         with self.db.write() as session:
-            importing.heartbeat(session, import_id, **values)
+            session.execute(update(Import).where(*still).values(**values))
 
 
 def pending(rows: Sequence[Import]) -> list[Import]:

@@ -112,7 +112,7 @@ class Run:
                     self._beat(step=seen.report.rows)
         facts = seen.facts(plan)
         if not seen.report.rows and plan.account is None:
-            raise BadInput("The file holds no rows.")
+            raise BadInput(f"{paths[0][0] if paths else 'The upload'} holds no rows.")
         self._beat(state="ready", preview=facts, of=seen.report.rows, step=0, lease_owner=None, lease_until=None)
         return facts
 

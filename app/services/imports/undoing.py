@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Table as Rows
-from sqlalchemy import delete, exists, insert, inspect, select, update
+from sqlalchemy import delete, exists, func, insert, inspect, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
@@ -13,7 +13,7 @@ from app.services.text import show
 from app.tables import AdapterVersion, Feedback, Listen, Listener, Preference, Song, SongGenre, SongPlays, Table, now
 from app.tables_imports import Import, SoftDuplicate, UndatedPlays
 
-UNDOABLE = ("done", "stopped", "failed")
+UNDOABLE = ("encoding", "done", "stopped", "failed")
 _FOLLOWS = {SongGenre.__tablename__, SongPlays.__tablename__}  # these go with their song
 _COPIED = ("listener_id", "song_id", "listened_at", "ended", "source", "album", "duration_ms", "played_ms", "rating",
            "import_id")  # fmt: skip
@@ -38,9 +38,10 @@ def undo(db: Session, listener: str, import_id: str) -> dict[str, Any]:
         raise Conflict(f"This import is {made.state}; only one that has ended can be undone.")
     _undo_undated(db, import_id)
     mine = select(Listen.id).where(Listen.import_id == import_id)
+    listens = db.scalar(select(func.count()).select_from(Listen).where(Listen.import_id == import_id)) or 0
     again = _bring_back(db, SoftDuplicate.repeats_id.in_(mine), SoftDuplicate.import_id != import_id, gone=import_id)
     db.execute(delete(SoftDuplicate).where(SoftDuplicate.import_id == import_id))
-    listens = _number(db.execute(delete(Listen).where(Listen.import_id == import_id)))
+    db.execute(delete(Listen).where(Listen.import_id == import_id))
     feedback = _number(db.execute(delete(Feedback).where(Feedback.import_id == import_id)))
     versions = _undo_brought(db, made)
     songs = _remove_unused_songs(db, import_id)
