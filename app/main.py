@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -22,7 +22,22 @@ from app.services.imports.runner import Runner
 from app.services.imports.staging import Staging
 from app.services.recommending import EngineTypes
 from app.settings import Settings
-from app.web import accounts, browse, exports, friends, health, home, imports, listens, recommend, songs, taste
+from app.web import (
+    accounts,
+    browse,
+    exports,
+    friends,
+    health,
+    home,
+    imports,
+    listens,
+    recommend,
+    settings_page,
+    songs,
+    taste,
+)
+from app.web.access import enforce
+from app.web.limits import Limiter
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
 
@@ -117,12 +132,15 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
 
     app = FastAPI(
         title="Earshot", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
+        max_body_size=settings.max_body_bytes, dependencies=[Depends(enforce)],
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
-    app.state.earshot = State(settings, db, engine, KINDS, runner)
+    app.state.earshot = State(settings, db, engine, KINDS, Limiter(), runner)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (home, accounts, listens, songs, browse, recommend, taste, friends, health, imports, exports):
+    rooms = (
+        home, accounts, listens, songs, browse, recommend, taste, friends, settings_page, health, imports, exports,
+    )  # fmt: skip
+    for room in rooms:
         app.include_router(room.router)
     app.include_router(imports.uploads, max_body_size=settings.max_import_bytes)
     app.add_middleware(Guard, settings=settings)

@@ -9,9 +9,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from app.errors import BadInput, NotFound
+from app.errors import BadInput
 from app.services.imports import running, undoing
 from app.services.imports.detecting import READ_HERE
+from app.services.imports.reporting import as_csv
 from app.services.imports.staging import MOST_FILES
 from app.services.text import show
 from app.tables_imports import Import
@@ -162,6 +163,8 @@ def report(state: Shared, who: Me, import_id: str) -> Response:
     with state.db.read() as db:
         made = undoing.own_import(db, who.id, import_id)
     path = state.imports.staging.report(who.id, made.id)
-    if not path.is_file():
-        raise NotFound("This import has no report.")
-    return FileResponse(path, media_type="text/csv", filename=f"earshot-import-{made.id}.csv")
+    called = f"earshot-import-{made.id}.csv"
+    if path.is_file():
+        return FileResponse(path, media_type="text/csv", filename=called)
+    empty = {"Content-Disposition": f'attachment; filename="{called}"'}
+    return Response(as_csv((), header=True), media_type="text/csv", headers=empty)

@@ -13,7 +13,7 @@ from app.services.text import show
 from app.tables import AdapterVersion, Feedback, Listen, Listener, Preference, Song, SongGenre, SongPlays, Table, now
 from app.tables_imports import Import, SoftDuplicate, UndatedPlays
 
-UNDOABLE = ("encoding", "done", "stopped", "failed")
+UNDOABLE = ("ready", "encoding", "done", "stopped", "failed")
 _FOLLOWS = {SongGenre.__tablename__, SongPlays.__tablename__}  # these go with their song
 _COPIED = ("listener_id", "song_id", "listened_at", "ended", "source", "album", "duration_ms", "played_ms", "rating",
            "import_id")  # fmt: skip
@@ -35,7 +35,7 @@ def undo(db: Session, listener: str, import_id: str) -> dict[str, Any]:
     """
     made = own_import(db, listener, import_id)
     if made.state not in UNDOABLE:
-        raise Conflict(f"This import is {made.state}; only one that has ended can be undone.")
+        raise Conflict(f"This import is {made.state}; only one that is not running can be undone.")
     _undo_undated(db, import_id)
     mine = select(Listen.id).where(Listen.import_id == import_id)
     listens = db.scalar(select(func.count()).select_from(Listen).where(Listen.import_id == import_id)) or 0
