@@ -12,7 +12,7 @@ import click
 
 from app.cli import Shell, command, main
 from app.errors import BadInput
-from app.main import KINDS, open_store
+from app.main import KINDS
 from app.services import accounts, exporting
 from app.services.imports import runner, running, undoing
 from app.services.imports.reporting import ImportReport
@@ -127,10 +127,13 @@ def imports_undo(shell: Shell, import_id: str, name: str) -> None:
     with shell.db.write() as db:
         listener = accounts.by_name(db, name)
         gone = undoing.undo(db, listener.id, import_id)
-    for version in gone["versions"]:
-        open_store(shell.settings).remove(listener.id, version)
+    if gone["versions"] or gone["removed"]:
+        engine = shell.engine()
+        engine.vectors.remove(gone["removed"])
+        for version in gone["versions"]:
+            engine.store.remove(listener.id, version)
     shell.say(
-        gone,
+        {name: gone[name] for name in ("listens", "feedback", "songs", "back", "versions")},
         f"{gone['listens']:,} listens and {gone['feedback']:,} words on songs are gone; {gone['back']:,} listens that "
         "another import told as well are back.",
     )

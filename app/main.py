@@ -24,6 +24,7 @@ from app.services.recommending import EngineTypes
 from app.settings import Settings
 from app.web import (
     accounts,
+    admin,
     browse,
     exports,
     friends,
@@ -31,6 +32,7 @@ from app.web import (
     home,
     imports,
     listens,
+    own_account,
     recommend,
     settings_page,
     songs,
@@ -40,6 +42,7 @@ from app.web.access import enforce
 from app.web.limits import Limiter
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
+from app.web.traffic import Traffic, route_of
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -137,12 +140,25 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     )  # fmt: skip
     app.state.earshot = State(settings, db, engine, KINDS, Limiter(), runner)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    rooms = (
-        home, accounts, listens, songs, browse, recommend, taste, friends, settings_page, health, imports, exports,
-    )  # fmt: skip
-    for room in rooms:
+    for room in (
+        home,
+        accounts,
+        listens,
+        songs,
+        browse,
+        recommend,
+        taste,
+        friends,
+        settings_page,
+        own_account,
+        admin,
+        health,
+        imports,
+        exports,
+    ):
         app.include_router(room.router)
     app.include_router(imports.uploads, max_body_size=settings.max_import_bytes)
+    app.add_middleware(Traffic, most=settings.max_requests, body_seconds=settings.body_seconds)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)
     return app
@@ -171,5 +187,5 @@ def _map_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def bug(request: Request, problem: Exception) -> Response:
-        log.error("a bug on %s", request.url.path, exc_info=problem)
+        log.error("a bug on %s", route_of(request.scope), exc_info=problem)
         return answer_error(request, EarshotError("Something went wrong on our side. It is written in the log."))

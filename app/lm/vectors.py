@@ -16,12 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import VectorsDamaged
 
+_GONE = 0  # stands for the text of a song that was removed
 _INDEX = np.dtype([("song", "<i8"), ("text", "<u8"), ("crc", "<u4")])
 
 Floats = NDArray[np.float32]
@@ -103,6 +105,18 @@ class CatalogueVectors:
         entries["song"] = songs
         entries["text"] = [text_hash(t) for t in texts]
         entries["crc"] = [zlib.crc32(row.tobytes()) for row in rows]
+        self._put(entries, rows)
+
+    def remove(self, songs: Sequence[int]) -> None:
+        """Forget songs that are no longer in the catalogue: a last entry without a text, and a row of zeros."""
+        rows = np.zeros((len(songs), self.dimension), dtype="<f4")
+        entries = np.zeros(len(songs), dtype=_INDEX)
+        entries["song"] = songs
+        entries["crc"] = zlib.crc32(bytes(self._row_bytes))
+        if len(songs):
+            self._put(entries, rows)
+
+    def _put(self, entries: NDArray[Any], rows: Floats) -> None:
         with self._writing():
             count = self._count()
             _write_at(self._vectors, count * self._row_bytes, rows.tobytes())
@@ -155,6 +169,7 @@ class CatalogueVectors:
         mapped = np.memmap(self._vectors, dtype="<f4", mode="r", shape=(count, self.dimension))
         latest = {int(song): row for row, song in enumerate(entries["song"])}
         keep = np.fromiter(latest.values(), dtype=np.int64, count=len(latest))
+        keep = keep[entries["text"][keep] != _GONE]
         vectors: Floats = np.asarray(mapped if len(keep) == count else mapped[keep], dtype=np.float32)
         ids = entries["song"][keep].astype(np.int64)
         self._snapshot = snapshot_of(ids, vectors)

@@ -35,7 +35,8 @@ def facts_of(made: Import) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _one(state: State, listener: str, import_id: str) -> dict[str, Any]:
+def one_import(state: State, listener: str, import_id: str) -> dict[str, Any]:
+    """The same of one of a listener's own, with how many soft duplicates do not count. Raises NotFound."""
     with state.db.read() as db:
         made = undoing.own_import(db, listener, import_id)
         return facts_of(made) | {"duplicates": undoing.duplicates(db, import_id)}
@@ -55,7 +56,7 @@ async def upload(request: Request, state: Shared, who: Me) -> Response:
     async with request.form(max_files=MOST_FILES + 1, max_fields=10) as form:
         files = [one for one in form.getlist("files") if isinstance(one, UploadFile) and one.filename]
         try:
-            import_id = await run_in_threadpool(_keep, state, who.id, files)
+            import_id = await run_in_threadpool(keep, state, who.id, files)
         except BadInput as problem:
             if wants_json(request):
                 raise
@@ -74,12 +75,13 @@ def _again(request: Request, state: State, who: Any, problem: BadInput) -> Respo
     )  # fmt: skip
 
 
-def _keep(state: State, listener: str, files: list[UploadFile]) -> str:
+def keep(state: State, listener: str, files: list[UploadFile], way: str = "web") -> str:
+    """Stage files as a new import and read them in the background; gives its id. Raises BadInput."""
     staging = state.imports.staging
     named = [(_plain_name(one.filename or ""), one.file) for one in files]
     with state.db.write() as db:
         running.discard_staged(db, staging, listener)
-        made = running.begin(db, listener, "web", ", ".join(name for name, _ in named))
+        made = running.begin(db, listener, way, ", ".join(name for name, _ in named))
         import_id = made.id
     try:
         kept = staging.keep(listener, import_id, named, state.settings.max_import_bytes)
@@ -101,7 +103,7 @@ def _plain_name(name: str) -> str:
 
 @router.get("/{import_id}")
 def one(request: Request, state: Shared, who: Me, import_id: str) -> Response:
-    facts = _one(state, who.id, import_id)
+    facts = one_import(state, who.id, import_id)
     if wants_json(request):
         return JSONResponse(facts)
     return page(request, "import.html", made=facts)
@@ -133,14 +135,21 @@ def stop(state: Shared, who: Me, import_id: str) -> Response:
 
 @router.post("/{import_id}/undo")
 def undo(state: Shared, who: Me, import_id: str) -> Response:
-    with state.db.write() as db:
-        gone = undoing.undo(db, who.id, import_id)
-    if gone["versions"]:
-        engine = state.engine.get()
-        for version in gone["versions"]:
-            engine.store.remove(who.id, version)
-        engine.forget(who.id)
+    take_back(state, who.id, import_id)
     return go(f"/import/{import_id}")
+
+
+def take_back(state: State, listener: str, import_id: str) -> dict[str, Any]:
+    """Undo an import, with the files of the adapter versions that it brought. Raises NotFound or Conflict."""
+    with state.db.write() as db:
+        gone = undoing.undo(db, listener, import_id)
+    if gone["versions"] or gone["removed"]:
+        engine = state.engine.get()
+        engine.vectors.remove(gone["removed"])
+        for version in gone["versions"]:
+            engine.store.remove(listener, version)
+            engine.forget(listener)
+    return gone
 
 
 @router.post("/{import_id}/discard")

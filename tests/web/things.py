@@ -64,11 +64,22 @@ def _import(db: Session, owner: str) -> str:
     return made.id
 
 
+def _session(db: Session, owner: str) -> str:
+    return accounts.token_hash(accounts.start_session(db, owner, 1))[:16]
+
+
+def _invite(db: Session, owner: str) -> str:
+    return accounts.token_hash(accounts.invite(db, owner, 1))[:16]
+
+
 MAKERS: dict[str, Callable[[Session, str], str]] = {
     "listen_id": _listen,
     "import_id": _import,
     "song_id": _song,
     "version": _version,
+    "session": _session,
+    "invite_key": _invite,
+    "person_id": lambda db, owner: owner,
     "token": lambda db, owner: accounts.invite(db, owner, 1),
     "name": lambda db, owner: "rock",
     "decade": lambda db, owner: "1970s",
@@ -81,6 +92,8 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /listens": {"artist": "Queen", "title": "39"},
     "POST /songs/{song_id}/feedback": {"verdict": "love"},
     "POST /songs/{song_id}/genres": {"genres": "rock"},
+    "POST /settings/sessions/end": {"session": "{session}"},
+    "POST /settings/time-zone": {"zone": "UTC"},
     "POST /friends/sharing": {"sharing": "off"},
 }
 

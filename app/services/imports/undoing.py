@@ -31,7 +31,7 @@ def undo(db: Session, listener: str, import_id: str) -> dict[str, Any]:
     """Remove the listens, feedback, picks, versions and unused songs that an import brought; returns how many.
 
     What other imports told as well comes back from their soft duplicates. ``versions`` lists adapter versions whose
-    folders are the caller's to remove. Raises NotFound or Conflict.
+    folders, and ``removed`` songs whose vectors, are the caller's to remove. Raises NotFound or Conflict.
     """
     made = own_import(db, listener, import_id)
     if made.state not in UNDOABLE:
@@ -46,7 +46,8 @@ def undo(db: Session, listener: str, import_id: str) -> dict[str, Any]:
     versions = _undo_brought(db, made)
     songs = _remove_unused_songs(db, import_id)
     made.state, made.finished_at = "undone", now()
-    return {"listens": listens, "feedback": feedback, "songs": songs, "back": again, "versions": versions}
+    return {"listens": listens, "feedback": feedback, "songs": len(songs), "back": again, "versions": versions,
+            "removed": songs}  # fmt: skip
 
 
 def count_duplicates(db: Session, listener: str, import_id: str) -> int:
@@ -125,13 +126,16 @@ def _undo_brought(db: Session, made: Import) -> list[str]:
     return versions
 
 
-def _remove_unused_songs(db: Session, import_id: str) -> int:
+def _remove_unused_songs(db: Session, import_id: str) -> list[int]:
     """Songs that joined the catalogue by this import and that nothing speaks of, in whichever table."""
     unused = [Song.import_id == import_id]
     for table in Table.metadata.tables.values():
         for column in table.columns:
             if table.name not in _FOLLOWS and any(k.column.table.name == "songs" for k in column.foreign_keys):
                 unused.append(~exists().where(column == Song.id))
-    removed = _number(db.execute(delete(Song).where(*unused).execution_options(synchronize_session=False)))
+    removed = list(db.scalars(select(Song.id).where(*unused)))
+    for start in range(0, len(removed), 5_000):
+        part = Song.id.in_(removed[start : start + 5_000])
+        db.execute(delete(Song).where(part).execution_options(synchronize_session=False))
     db.execute(update(Song).where(Song.import_id == import_id).values(import_id=None))
     return removed
