@@ -69,6 +69,7 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
             adapters=settings.adapters,
             slots=settings.slots,
             rank=settings.rank,
+            cache_mb=settings.cache_mb,
             threads=threads,
         )
     )
