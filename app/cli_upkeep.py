@@ -63,7 +63,7 @@ def add_to(main: click.Group, user: click.Group, command: Command) -> None:
             raise BadInput("Nothing was deleted.")
         with shell.db.write() as db:
             privacy.delete_account(db, listener.id)
-        privacy.remove_files([shell.settings.adapters], listener.id)
+        privacy.remove_files([shell.settings.adapters, shell.settings.data / "imports"], listener.id)
         said = upkeep.shred_all(shell.db, shell.settings)
         shell.say({"deleted": listener.id, "rows": goes}, f"{listener.name} is gone ({words}); {said}.")
 
@@ -101,7 +101,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def _with_base(settings: Settings, has_database: bool) -> Iterator[Finding]:
     try:
         engine = open_engine(settings)
-    except EarshotError as problem:
+    except (EarshotError, OSError) as problem:
         yield Finding(
             "base", False, str(problem), "Until then songs are logged, but no lists and no retrains are made."
         )

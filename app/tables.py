@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Integer, MetaData, String, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Integer, MetaData, String, text, true
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 # SQLite numbers rows by INTEGER PRIMARY KEY only.
@@ -154,6 +154,7 @@ class Listen(Table):
     """One play of one song by one listener at one time; undated ones carry their count in ``plays``.
 
     ``duration_ms``: the song's length; ``played_ms``: how much of it was heard; ``import_id``: what brought it.
+    ``learn`` is whether the taste may be learnt from it; the song counts as known either way.
     """
 
     __tablename__ = "listens"
@@ -179,6 +180,7 @@ class Listen(Table):
     duration_ms: Mapped[int | None]
     played_ms: Mapped[int | None]
     import_id: Mapped[str | None] = mapped_column(String(16))
+    learn: Mapped[bool] = mapped_column(default=True, server_default=true())
     created_at: Mapped[int] = mapped_column(default=now)
     song: Mapped[Song] = relationship(lazy="raise")
 
@@ -207,6 +209,59 @@ class Preference(Table):
     listener_id: Mapped[str] = _listener(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[str] = mapped_column(primary_key=True)
+
+
+class HiddenArtist(Table):
+    """An artist whose songs a listener wants in no list."""
+
+    __tablename__ = "hidden_artists"
+    listener_id: Mapped[str] = _listener(primary_key=True)
+    artist_key: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class KeptList(Table):
+    """What a listener asked and when. ``version`` is the adapter version that answered; none is the base."""
+
+    __tablename__ = "kept_lists"
+    __table_args__ = (Index("ix_kept_lists_listener_time", "listener_id", "created_at"),)
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    listener_id: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"))
+    mode: Mapped[str]
+    wish: Mapped[str] = mapped_column(default="")
+    adventure: Mapped[int] = mapped_column(default=0)
+    version: Mapped[str | None] = mapped_column(String(16))
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class KeptSong(Table):
+    """One song that was shown in a kept list; songs that feedback brought in come after the first ones."""
+
+    __tablename__ = "kept_songs"
+    list_id: Mapped[str] = mapped_column(ForeignKey("kept_lists.id", ondelete="CASCADE"), primary_key=True)
+    song_id: Mapped[int] = mapped_column(ForeignKey("songs.id", ondelete="CASCADE"), primary_key=True, index=True)
+    place: Mapped[int]
+
+
+class Playlist(Table):
+    """A listener's own list of songs, in an order of their own."""
+
+    __tablename__ = "playlists"
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    listener_id: Mapped[str] = _listener()
+    name: Mapped[str]
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class PlaylistSong(Table):
+    """One song of a playlist, in it once. It names the listener, so that a song outlives whoever brought it."""
+
+    __tablename__ = "playlist_songs"
+    playlist_id: Mapped[str] = mapped_column(ForeignKey("playlists.id", ondelete="CASCADE"), primary_key=True)
+    song_id: Mapped[int] = mapped_column(ForeignKey("songs.id"), primary_key=True, index=True)
+    listener_id: Mapped[str] = _listener()
+    place: Mapped[int]
 
 
 class AdapterVersion(Table):

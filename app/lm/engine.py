@@ -101,7 +101,7 @@ class Engine:
         for start in range(0, len(stale), batch):
             part = stale[start : start + batch]
             texts = [text for _, text in part]
-            self.vectors.append([song for song, _ in part], texts, self.base.encode(texts).numpy())
+            self.vectors.append([song for song, _ in part], texts, self.base.encode_many(texts).numpy())
             progress(start + len(part), len(stale))
         return len(stale)
 
@@ -202,11 +202,10 @@ class Engine:
         ``artists`` gives an artist key for song ids. With neither history nor wish the list is empty.
         """
         values, taste, version = self.score(listener, version, own, ask.wish, ask.wish_share)
-        if taste.empty and not ask.wish:
-            return [], version
         snapshot = self.vectors.snapshot()
-        if not len(snapshot.ids):
+        if (taste.empty and not ask.wish) or not len(snapshot.ids):
             return [], version
+        values = ranking.ventured(values, taste, snapshot, ask.familiar, ask.adventure)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = self._artists_of(snapshot.ids[best].tolist(), artists)
@@ -216,7 +215,7 @@ class Engine:
             [keys.get(int(snapshot.ids[r]), "") for r in best],
             ask.count,
             per_artist=ask.per_artist,
-            spread=ask.spread * float(values.std()),
+            spread=ask.spread * (1 + ask.adventure) * float(values.std()),
         )
         listed = [
             Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(taste, snapshot.units[best[p]]))
