@@ -150,9 +150,8 @@ class CircleTrainer:
         sample = self._sample(member)
         adapted = normalize(self.base.upper(network, member.liked.pick(sample)) - self.mean, dim=1)
         loss = _distance(adapted, member.target, self.training.rule)
-        if member.disliked is not None:
-            held = self._held(network, member)
-            loss = loss + self.training.hold * held
+        if self.training.rule == "mean" and member.disliked is not None:
+            loss = loss + self.training.hold * self._held(network, member)
         (loss / share).backward()  # type: ignore[no-untyped-call]
         return loss.item() / share
 

@@ -64,8 +64,12 @@ class OwnUnits:
         means = self.weights @ self.liked
         if not len(self.disliked):
             return means
+        return means - self.push(dislike) * (self.against @ self.disliked)
+
+    def push(self, dislike: float) -> Tensor:
+        """(B, 1) how far the disliked songs push, against the liked ones' 1."""
         counts = (self.against > 0).sum(dim=1, keepdim=True)
-        return means - dislike * counts / (counts + _FEW_DISLIKES) * (self.against @ self.disliked)
+        return dislike * counts / (counts + _FEW_DISLIKES)
 
     @property
     def contrasted(self) -> bool:
@@ -78,6 +82,8 @@ def directions(own: OwnUnits, catalogue: Tensor, rule: Rule, settings: TargetSet
     means = own.means(settings.dislike)
     if rule == "mean" and own.contrasted:
         return normalize(means, dim=1)
+    if rule == "interest":  # the softmax's own share of the gradient shrinks as the dislikes' grows
+        means = means / (1 - own.push(settings.dislike)).clamp(min=0.5)
     return of_means(means, catalogue, rule, settings)
 
 

@@ -4,11 +4,10 @@ PEFT trains, on a network that shares the base's tensors but starts at the first
 were computed once. What it is taught is computed first, on catalogue vectors alone (targets.py), then distilled:
 
 mean
-    the taste vector, the mean of the listener's songs, is drawn to the target;
+    the taste vector, the mean of the listener's songs, is drawn to the target, and songs that the listener dislikes are
+    held where the base has them;
 interest
     each of the listener's songs is drawn to the target.
-
-Songs that the listener dislikes are held where the base has them.
 """
 
 from __future__ import annotations
@@ -208,7 +207,7 @@ class Trainer:
             sample = self._sample()
             adapted = self._unit(self.base.upper(network, lower.pick(self.liked_at[sample])))
             loss = self._distance(adapted, sample, targets[0])
-            if len(self.disliked_at):
+            if self.settings.rule == "mean" and len(self.disliked_at):
                 held = self._unit(self.base.upper(network, lower.pick(self.disliked_at)))
                 loss = loss + self.settings.hold * (held - own.disliked).square().sum(dim=1).mean()
             optimiser.zero_grad()

@@ -101,7 +101,7 @@ def test_disliked_songs_are_held_where_the_base_has_them(tiny: Base, catalogue: 
     texts = [CATALOGUE[i - 1] for i in away]
 
     def moved(hold: float) -> float:
-        settings = replace(INTEREST, **THOROUGH, hold=hold)
+        settings = replace(MEAN, **THOROUGH, hold=hold)
         trained = Trainer(tiny, catalogue, songs(liked, away), settings, seed=1).run()
         with torch.no_grad():
             after = tiny.upper(trained.network, tiny.lower(texts))
