@@ -71,7 +71,7 @@ Versions:
 ## Rank songs without Earshot
 
 In this folder, with `pip install torch transformers peft` and nothing else. `base` may be a folder with the base's
-files.
+files. Where Earshot reads its catalogue in bfloat16, songs of nearly the same score may stand in another order here.
 
 ```python
 {code}```
