@@ -139,6 +139,8 @@ RULES: dict[str, Rule] = {
     "GET /friends": MEMBER,
     "POST /friends/invite": MEMBER,
     "POST /friends/sharing": MEMBER,
+    "POST /friends/circle": MEMBER,
+    "POST /friends/circle/retrain": MEMBER,
     # live, tokens
     "GET /live/events": MEMBER,
     "GET /settings/tokens": MEMBER,

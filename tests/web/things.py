@@ -116,6 +116,7 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /settings/sessions/end": {"session": "{session}"},
     "POST /settings/time-zone": {"zone": "UTC"},
     "POST /friends/sharing": {"sharing": "off"},
+    "POST /friends/circle": {"join": "on"},
 }
 
 
