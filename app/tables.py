@@ -45,11 +45,12 @@ def _listener(*, primary_key: bool = False) -> Mapped[str]:
 class Listener(Table):
     """A person. ``live_version`` is the adapter version that answers for them; none means the base.
 
-    ``sharing`` says who else may see what they played: nobody ("off") or everyone on this server ("circle").
+    ``sharing`` says who else may see what they played: nobody ("off"), everyone on this server ("circle"), or those
+    whom ``shares`` names ("friends"). services/sharing.py reads it for everybody.
     """
 
     __tablename__ = "listeners"
-    __table_args__ = (CheckConstraint("sharing IN ('off', 'circle')", name="sharing"),)
+    __table_args__ = (CheckConstraint("sharing IN ('off', 'circle', 'friends')", name="sharing"),)
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     name: Mapped[str]
     name_key: Mapped[str] = mapped_column(unique=True)
@@ -59,6 +60,38 @@ class Listener(Table):
     live_version: Mapped[str | None] = mapped_column(String(16))
     sharing: Mapped[str] = mapped_column(default="off", server_default="off")
     created_at: Mapped[int] = mapped_column(default=now)
+
+
+class Share(Table):
+    """A friend whom a listener lets see what they played; counts while their ``sharing`` is "friends"."""
+
+    __tablename__ = "shares"
+    __table_args__ = (CheckConstraint("listener_id <> friend_id", name="another"),)
+    listener_id: Mapped[str] = _listener(primary_key=True)
+    friend_id: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+class Blend(Table):
+    """A list for several people. It is made of nobody who has not agreed (``BlendMember.agreed_at``)."""
+
+    __tablename__ = "blends"
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    made_by: Mapped[str] = _listener()
+    name: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class BlendMember(Table):
+    """One person of a blend: when they agreed (None: asked, no answer yet) and how much they count, 1 to 9."""
+
+    __tablename__ = "blend_members"
+    __table_args__ = (CheckConstraint("weight BETWEEN 1 AND 9", name="weight"),)
+    blend_id: Mapped[str] = mapped_column(ForeignKey("blends.id", ondelete="CASCADE"), primary_key=True)
+    listener_id: Mapped[str] = mapped_column(
+        ForeignKey("listeners.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    agreed_at: Mapped[int | None]
+    weight: Mapped[int] = mapped_column(default=1)
 
 
 class BrowserSession(Table):

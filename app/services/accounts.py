@@ -111,6 +111,16 @@ def open_invites(db: Session, made_by: str) -> list[Invite]:
     return list(db.scalars(wanted.order_by(Invite.created_at)))
 
 
+def revoke_invite(db: Session, made_by: str, hashed: str) -> None:
+    """End one of a listener's own unused links. Raises NotFound."""
+    if not hashed.isascii() or len(hashed) != 64:
+        raise NotFound("There is no such link.")
+    found = db.get(Invite, hashed)
+    if found is None or found.made_by != made_by or found.used_at is not None:
+        raise NotFound("There is no such link.")
+    db.delete(found)
+
+
 # -- sessions ---------------------------------------------------------------------------------------
 
 
@@ -175,13 +185,6 @@ def end_session(db: Session, token: str) -> None:
 def end_all(db: Session, listener_id: str) -> None:
     """Sign out everywhere, as a new password does."""
     db.execute(delete(BrowserSession).where(BrowserSession.listener_id == listener_id))
-
-
-def set_sharing(db: Session, listener_id: str, sharing: str) -> None:
-    """Who else may see what a listener played: "off" or "circle". Raises BadInput."""
-    if sharing not in ("off", "circle"):
-        raise BadInput(f"Sharing is off or circle, not {show(sharing)}.")
-    db.get_one(Listener, listener_id).sharing = sharing
 
 
 def everyone(db: Session) -> list[Listener]:

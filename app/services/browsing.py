@@ -1,4 +1,4 @@
-"""Look around the catalogue: by genre, decade, artist and song. Whose plays may be seen is decided by ``_visible``."""
+"""Look around the catalogue: by genre, decade, artist and song. services/sharing.py says whose plays may be seen."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, distinct, func, or_, select
+from sqlalchemy import ColumnElement, distinct, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
+from app.services import sharing
 from app.services.text import artist_key, plain, show
 from app.tables import Artist, Listen, Listener, Song, SongGenre
 
@@ -168,7 +169,7 @@ def artists(db: Session, listener: str, letter: str = "", number: int = 1, size:
         played = (
             select(Song.artist_key.label("key"), func.sum(Listen.plays).label("plays"))
             .join(Listen, Listen.song_id == Song.id)
-            .where(Listen.ended == "played", Listen.listener_id.in_(_visible(listener)))
+            .where(Listen.ended == "played", Listen.listener_id.in_(sharing.visible_to(listener)))
             .group_by(Song.artist_key)
             .subquery()
         )
@@ -216,18 +217,13 @@ def songs_of(db: Session, key: str, number: int = 1, size: int = 50) -> Page[Son
 # -- one song ---------------------------------------------------------------------------------------
 
 
-def _visible(listener: str) -> Select[str]:
-    """Rule: whose plays a listener may see: their own, and those of everyone who shares with the circle."""
-    return select(Listener.id).where(or_(Listener.id == listener, Listener.sharing == "circle"))
-
-
 def who_played(db: Session, listener: str, song_id: int) -> list[Player]:
     """Who played a song and lets this listener see it, most plays first."""
     plays = func.sum(Listen.plays).label("plays")
     rows = db.execute(
         select(Listener.id, Listener.name, plays)
         .join(Listen, Listen.listener_id == Listener.id)
-        .where(Listen.song_id == song_id, Listen.ended == "played", Listener.id.in_(_visible(listener)))
+        .where(Listen.song_id == song_id, Listen.ended == "played", Listener.id.in_(sharing.visible_to(listener)))
         .group_by(Listener.id, Listener.name)
         .order_by(plays.desc(), Listener.name)
     )

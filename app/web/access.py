@@ -8,9 +8,10 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from app.errors import Forbidden, NotSignedIn
-from app.services import accounts
+from app.services import accounts, sharing
 from app.services.accounts import SignedIn
 from app.settings import Settings
+from app.tables import Listener
 from app.web.rendering import State, state_of
 
 Shared = Annotated[State, Depends(state_of)]
@@ -63,3 +64,12 @@ def administrator(who: Annotated[SignedIn, Depends(signed_in)]) -> SignedIn:
 Stranger = Annotated[SignedIn | None, Depends(anyone)]
 Me = Annotated[SignedIn, Depends(signed_in)]
 Administrator = Annotated[SignedIn, Depends(administrator)]
+
+
+def friend_seen(person: str, state: Shared, who: Me) -> Listener:
+    """Rule: ``{person}`` of the path, if they share their listens with who asks. Raises NotFound."""
+    with state.db.read() as db:
+        return sharing.seen(db, who.id, person)
+
+
+Seen = Annotated[Listener, Depends(friend_seen)]
