@@ -20,7 +20,7 @@ from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
 from app.services.recommending import EngineTypes
 from app.settings import Settings
-from app.web import accounts, browse, friends, health, home, listens, recommend, songs, taste
+from app.web import accounts, blends, browse, friends, health, home, listens, recommend, songs, taste
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
 
@@ -117,7 +117,7 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     )  # fmt: skip
     app.state.earshot = State(settings, db, engine, KINDS)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (home, accounts, listens, songs, browse, recommend, taste, friends, health):
+    for room in (home, accounts, listens, songs, browse, recommend, taste, friends, blends, health):
         app.include_router(room.router)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)

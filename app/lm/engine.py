@@ -17,6 +17,7 @@ from app.errors import AdapterProblem, BadInput
 from app.lm import evaluation, labels, ranking, wishes
 from app.lm.asking import WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
+from app.lm.blending import Blending
 from app.lm.evaluation import HeldOut, Verdict
 from app.lm.locate import locate
 from app.lm.lora import LoraFacts, lora_facts
@@ -62,7 +63,7 @@ class Outcome:
     learnt_from: int
 
 
-class Engine:
+class Engine(Blending):
     """One per process. All methods but ``train`` may be called from any thread."""
 
     def __init__(self, base: Base, settings: EngineSettings) -> None:

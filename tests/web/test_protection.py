@@ -22,10 +22,10 @@ PUBLIC = {
 
 def routes() -> list[tuple[str, str]]:
     """(method, path) of every route of every room."""
-    from app.web import accounts, browse, friends, health, home, listens, recommend, songs, taste
+    from app.web import accounts, blends, browse, friends, health, home, listens, recommend, songs, taste
 
     found = []
-    for room in (home, accounts, browse, listens, songs, recommend, taste, friends, health):
+    for room in (home, accounts, browse, listens, songs, recommend, taste, friends, blends, health):
         for route in room.router.routes:
             assert isinstance(route, APIRoute)
             found += [(method, route.path) for method in sorted(route.methods - {"HEAD"})]
@@ -34,7 +34,13 @@ def routes() -> list[tuple[str, str]]:
 
 def real(path: str) -> str:
     """A path with its parameters filled in."""
-    return path.replace("{token}", "nonsense").replace("{listen_id}", "1").replace("{song_id}", "1")
+    return (
+        path.replace("{token}", "nonsense")
+        .replace("{listen_id}", "1")
+        .replace("{song_id}", "1")
+        .replace("{person}", "f" * 16)
+        .replace("{blend}", "f" * 16)
+    )
 
 
 def test_every_room_is_asked_for_its_routes(app: FastAPI) -> None:
@@ -43,7 +49,18 @@ def test_every_room_is_asked_for_its_routes(app: FastAPI) -> None:
     import app.web as web
 
     rooms = {f.stem for f in Path(web.__path__[0]).glob("*.py") if "APIRouter(" in f.read_text(encoding="utf-8")}
-    assert rooms == {"home", "accounts", "browse", "listens", "songs", "recommend", "taste", "friends", "health"}
+    assert rooms == {
+        "home",
+        "accounts",
+        "browse",
+        "listens",
+        "songs",
+        "recommend",
+        "taste",
+        "friends",
+        "blends",
+        "health",
+    }
     assert len(routes()) > 20 and set(routes()) >= PUBLIC
 
 
@@ -156,7 +173,7 @@ HOSTILE: dict[str, bytes] = {
     "json": b"%7B%22a%22%3A1%7D", "path": b"..%2F..%2Fetc%2Fpasswd",
 }  # fmt: skip
 FIELDS = ["name", "password", "time_zone", "next", "artist", "title", "song_id", "when", "ended", "back", "verdict",
-          "version", "genre", "artists"]  # fmt: skip
+          "version", "genre", "artists", "sharing", "friend", "days", "link", "person", "weight"]  # fmt: skip
 FORMS = [path for method, path in routes() if method == "POST" and path not in ("/logout", "/friends/invite")]
 
 
