@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from app.lm.asking import WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
 from app.lm.blending import Blending
 from app.lm.evaluation import HeldOut, Verdict
+from app.lm.layout import Laying
 from app.lm.locate import locate
 from app.lm.lora import LoraFacts, lora_facts
 from app.lm.ranking import Ranked, Rule, Taste
@@ -63,7 +64,7 @@ class Outcome:
     learnt_from: int
 
 
-class Engine(Blending):
+class Engine(Blending, Laying):
     """One per process. All methods but ``train`` may be called from any thread."""
 
     def __init__(self, base: Base, settings: EngineSettings) -> None:
@@ -334,7 +335,8 @@ class Engine(Blending):
         weights = np.array([s.weight for s in songs], dtype=np.float32)
         taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean, self.settings.rule)
         values = ranking.scores(taste, snapshot.units)
-        return evaluation.measure(values, snapshot.rows(hide), snapshot.rows([s.id for s in songs]))
+        found = evaluation.measure(values, snapshot.rows(hide), snapshot.rows([s.id for s in songs]))
+        return replace(found, songs=tuple(hide))
 
 
 def _training_songs(own: Sequence[Own]) -> TrainingSongs:
