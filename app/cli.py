@@ -139,6 +139,21 @@ def user_add(shell: Shell, name: str, admin: bool) -> None:
     shell.say({"id": listener.id, "name": listener.name, "link": link}, f"{listener.name} is in. To sign in: {link}")
 
 
+@user.command("reset-password")
+@click.argument("name")
+@command
+def user_reset_password(shell: Shell, name: str) -> None:
+    """Take a listener's password away, sign them out everywhere, and print a link by which they set a new one."""
+    with shell.db.write() as db:
+        listener = accounts.by_name(db, name)
+        token = accounts.reset_password(db, listener, shell.settings.invite_days)
+    link = f"http://{shell.settings.host}:{shell.settings.port}/join/{token}"
+    shell.say(
+        {"id": listener.id, "name": listener.name, "link": link},
+        f"{listener.name} is signed out everywhere and has no password. To set one: {link}",
+    )
+
+
 @main.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--user", "name", required=True, help="Whose listens these are.")

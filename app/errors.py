@@ -11,6 +11,7 @@ class EarshotError(Exception):
     """The root of all named errors; anything else that escapes is a bug and gives a 500."""
 
     status = 500
+    retry_after: int | None = None  # seconds after which trying again may help
 
 
 class BadInput(EarshotError):
@@ -56,15 +57,21 @@ class TooFewListens(EarshotError):
 
 
 class TooBusy(EarshotError):
-    """A limit on rate or load was reached; trying again later helps."""
+    """More is asked than can be done at this moment; trying again later helps."""
 
     status = 503
+    retry_after = 5
 
 
 class TooManyTries(EarshotError):
-    """Too many failed tries; trying again later helps."""
+    """One address or account tried something too often; ``retry_after`` says when it may again."""
 
     status = 429
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        minutes = -(-retry_after // 60)
+        super().__init__(f"That was tried too often. Please wait {minutes} minute{'s' if minutes > 1 else ''}.")
 
 
 class BaseProblem(EarshotError):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -20,7 +20,9 @@ from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
 from app.services.recommending import EngineTypes
 from app.settings import Settings
-from app.web import accounts, blends, browse, friends, health, home, listens, recommend, songs, taste
+from app.web import accounts, blends, browse, friends, health, home, listens, recommend, settings_page, songs, taste
+from app.web.access import enforce
+from app.web.limits import Limiter
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
 
@@ -112,12 +114,12 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
 
     app = FastAPI(
         title="Earshot", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
+        max_body_size=settings.max_body_bytes, dependencies=[Depends(enforce)],
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
-    app.state.earshot = State(settings, db, engine, KINDS)
+    app.state.earshot = State(settings, db, engine, KINDS, Limiter())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (home, accounts, listens, songs, browse, recommend, taste, friends, blends, health):
+    for room in (home, accounts, listens, songs, browse, recommend, taste, friends, blends, settings_page, health):
         app.include_router(room.router)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)

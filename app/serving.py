@@ -9,6 +9,7 @@ import sys
 import threading
 
 import uvicorn
+from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import Settings
@@ -58,15 +59,20 @@ class WorkerProcess:
         self._thread.join(_STOP_SECONDS)
 
 
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """uvicorn as Earshot runs it: no access log, and X-Forwarded-For believed from the named proxies only."""
+    return uvicorn.Config(
+        app, host=settings.host, port=settings.port, log_level=settings.log_level, access_log=False,
+        proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=settings.trusted_proxies or [],
+        timeout_graceful_shutdown=5, server_header=False,
+    )  # fmt: skip
+
+
 def serve_with_worker(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; both processes are gone when this returns."""
     worker = WorkerProcess()
     worker.start()
     try:
-        uvicorn.run(
-            create_app(settings), host=settings.host, port=settings.port, log_level=settings.log_level,
-            access_log=False, proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=settings.trusted_proxies or None, timeout_graceful_shutdown=5, server_header=False,
-        )  # fmt: skip
+        uvicorn.Server(server_config(create_app(settings), settings)).run()
     finally:
         worker.stop()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 
 from app.db import Database
 from app.lm.asking import Own
@@ -20,7 +21,7 @@ from app.lm.base import Base, load
 from app.lm.engine import Engine, EngineSettings
 from app.lm.locate import locate
 from app.lm.song_text import song_text
-from app.services import catalogue, preparing
+from app.services import catalogue, passwords, preparing
 from app.settings import PROJECT, Settings
 from app.starter.reading import StarterArtist, read
 from app.tables import Listener
@@ -34,6 +35,12 @@ def no_settings_from_outside() -> None:
     """The machine's own EARSHOT_* must not reach the tests."""
     for name in [name for name in os.environ if name.startswith("EARSHOT_")]:
         del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashing() -> None:
+    """Real argon2id at its smallest cost: tests sign in often. test_passwords.py looks at the cost that is shipped."""
+    passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def add_listener(db: Session, name: str, password: str | None, *, is_admin: bool
     Raises BadInput or Conflict.
     """
     name = clean(name, "The name", most=_NAME_MOST)
-    hashed = None if password is None else hash_password(password)
+    hashed = None if password is None else hash_password(password, [name])
     listener = Listener(name=name, name_key=fold(name), password_hash=hashed, is_admin=is_admin)
     db.add(listener)
     try:
@@ -99,7 +99,7 @@ def join(db: Session, token: str, name: str, password: str) -> Listener:
         listener = add_listener(db, name, password)
     else:
         listener = db.get_one(Listener, link.for_listener)
-        listener.password_hash = hash_password(password)
+        listener.password_hash = hash_password(password, [listener.name])
         end_all(db, listener.id)
     link.used_at, link.used_by = now(), listener.id
     return listener
@@ -182,9 +182,60 @@ def end_session(db: Session, token: str) -> None:
     db.execute(delete(BrowserSession).where(BrowserSession.token_hash == token_hash(token)))
 
 
-def end_all(db: Session, listener_id: str) -> None:
-    """Sign out everywhere, as a new password does."""
-    db.execute(delete(BrowserSession).where(BrowserSession.listener_id == listener_id))
+def end_all(db: Session, listener_id: str, but: str = "") -> None:
+    """Sign out everywhere, as a new password does; but not of the browser whose token is given."""
+    mine = delete(BrowserSession).where(BrowserSession.listener_id == listener_id)
+    db.execute(mine.where(BrowserSession.token_hash != token_hash(but)))
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSession:
+    """A signed-in browser as its listener sees it. ``key`` names it in a form and is of no use as a cookie."""
+
+    key: str
+    agent: str
+    created_at: int
+    seen_at: int
+    is_this: bool
+
+
+_KEY = 16  # digits of a session's hash that name it among one listener's own
+
+
+def sessions(db: Session, listener_id: str, token: str) -> list[SeenSession]:
+    """A listener's signed-in browsers, the one that asks first, then the last seen."""
+    mine = select(BrowserSession).where(BrowserSession.listener_id == listener_id, BrowserSession.expires_at >= now())
+    this = token_hash(token)
+    seen = [
+        SeenSession(row.token_hash[:_KEY], row.agent, row.created_at, row.seen_at, row.token_hash == this)
+        for row in db.scalars(mine.order_by(BrowserSession.seen_at.desc(), BrowserSession.created_at.desc()))
+    ]
+    return sorted(seen, key=lambda session: not session.is_this)
+
+
+def end_one(db: Session, listener_id: str, key: str) -> None:
+    """End one of a listener's own sessions by its key. Raises NotFound, also for somebody else's."""
+    mine = select(BrowserSession).where(BrowserSession.listener_id == listener_id)
+    found = [row for row in db.scalars(mine) if row.token_hash[:_KEY] == key]
+    if not found:
+        raise NotFound(f"You have no session {show(key)}; perhaps it has ended already.")
+    db.delete(found[0])
+
+
+def change_password(db: Session, listener_id: str, current: str, password: str) -> None:
+    """Set a new password and end every session. Raises BadInput for a wrong current one or an unfit new one."""
+    listener = db.get_one(Listener, listener_id)
+    if not verify(listener.password_hash, current):
+        raise BadInput("The current password is not that.")
+    listener.password_hash = hash_password(password, [listener.name])
+    end_all(db, listener_id)
+
+
+def reset_password(db: Session, listener: Listener, days: int) -> str:
+    """Take a listener's password away, end every session, and make a link by which they set a new one."""
+    listener.password_hash = None
+    end_all(db, listener.id)
+    return invite(db, None, days, for_listener=listener.id)
 
 
 def everyone(db: Session) -> list[Listener]:

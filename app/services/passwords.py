@@ -1,45 +1,79 @@
-"""Password hashing with argon2id, few at a time because each takes tens of MiB."""
+"""Password hashing with argon2id, few at a time because each takes tens of MiB, and no password that anyone guesses."""
 
 from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from zxcvbn import zxcvbn
 
-from app.errors import BadInput
+from app.errors import BadInput, TooBusy
 
 SHORTEST, LONGEST = 8, 128
-_AT_ONCE = threading.BoundedSemaphore(2)
+AT_ONCE = 2
+_WAIT_SECONDS = 20.0
+_READ_BY_ESTIMATOR = 72  # characters; its work grows faster than the length
+_EASIEST = 2  # of zxcvbn's 0 to 4: more than a million guesses
+_TURNS = threading.BoundedSemaphore(AT_ONCE)
 _HASHER = PasswordHasher()
-_NOBODY = _HASHER.hash(secrets.token_hex(16))
 
 
-def check_password(password: str) -> str:
-    """A password fit to be set. Raises BadInput."""
+@lru_cache
+def _nobody(hasher: PasswordHasher) -> str:
+    """What a password is compared with if there is no such listener; of the same cost as everybody's."""
+    return hasher.hash(secrets.token_hex(16))
+
+
+def check_password(password: str, names: Sequence[str] = ()) -> str:
+    """A password fit to be set: 8 to 128 characters, and not one of the first million that anyone would try.
+
+    ``names`` are words that others know of its owner. Raises BadInput, which does not repeat the password.
+    """
     if not SHORTEST <= len(password) <= LONGEST:
         raise BadInput(f"A password has {SHORTEST} to {LONGEST} characters; this one has {len(password)}.")
     try:
         password.encode("utf-8")
     except UnicodeEncodeError:
         raise BadInput("The password has a character that is no valid Unicode.") from None
+    guessed = zxcvbn(password[:_READ_BY_ESTIMATOR], user_inputs=list(names))
+    if guessed["score"] < _EASIEST:
+        why = guessed["feedback"]["warning"] or "It is easy to guess."
+        raise BadInput(
+            f"Please choose another password. {why} A few words that do not belong together make a good one."
+        )
     return password
 
 
-def hash_password(password: str) -> str:
-    """argon2id with the library's recommended cost."""
-    with _AT_ONCE:
-        return _HASHER.hash(check_password(password))
+@contextmanager
+def _turn() -> Iterator[None]:
+    """One of the few hashings at a time. Raises TooBusy rather than keep a request waiting for long."""
+    if not _TURNS.acquire(timeout=_WAIT_SECONDS):
+        raise TooBusy("Too many people sign in at this moment; please try again in a minute.")
+    try:
+        yield
+    finally:
+        _TURNS.release()
+
+
+def hash_password(password: str, names: Sequence[str] = ()) -> str:
+    """argon2id with the library's recommended cost. Raises BadInput or TooBusy."""
+    check_password(password, names)
+    with _turn():
+        return _HASHER.hash(password)
 
 
 def verify(password_hash: str | None, password: str) -> bool:
-    """Whether a password fits. Takes as long for nobody (None) as for somebody."""
+    """Whether a password fits. Does the same work for nobody (None) as for somebody. Raises TooBusy."""
     if len(password) > LONGEST:
         return False
-    with _AT_ONCE:
+    with _turn():
         try:
-            _HASHER.verify(password_hash or _NOBODY, password.encode("utf-8", "surrogatepass"))
+            _HASHER.verify(password_hash or _nobody(_HASHER), password.encode("utf-8", "surrogatepass"))
         except (VerifyMismatchError, InvalidHashError):
             return False
     return password_hash is not None

@@ -1,7 +1,13 @@
-"""Who may see and touch what. Routes name a rule from here; none decides for itself."""
+"""Who may see and touch what: the one table of rules, and the dependencies by which routes learn who asks.
+
+Every route has a line in ``RULES``; one without a line is refused to everybody. tests/web/test_access.py takes all
+routes from the app itself and tries each as a stranger, another listener, friends without and with sharing, the owner
+and the administrator.
+"""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,9 +18,84 @@ from app.services import accounts, sharing
 from app.services.accounts import SignedIn
 from app.settings import Settings
 from app.tables import Listener
+from app.web.limits import LIMITS, address_of
 from app.web.rendering import State, state_of
 
 Shared = Annotated[State, Depends(state_of)]
+
+
+class Rule(StrEnum):
+    """Who a route is for. Held here for all routes alike; what OWN and SHARED name is looked up by the service."""
+
+    OPEN = "strangers too"
+    LINK = "whoever holds the secret in the path; it says itself what may be done"
+    MEMBER = "every listener; each sees and touches only their own things, or what is the same for all"
+    OWN = "the listener whom the thing named in path or form belongs to; for everybody else it is not there"
+    SHARED = "that listener, and friends with whom they share it; for everybody else it is not there"
+    TOKEN = "the listener whose API token is sent; a browser's session does not count"
+    ADMIN = "the administrator"
+
+
+OPEN, LINK, MEMBER, OWN, SHARED, TOKEN, ADMIN = Rule
+
+# "METHOD path as the route writes it": rule. Sorted by the room that the route is in.
+RULES: dict[str, Rule] = {
+    # home, health
+    "GET /": OPEN,
+    "GET /healthz": OPEN,
+    # accounts
+    "GET /setup": OPEN,
+    "POST /setup": OPEN,
+    "GET /login": OPEN,
+    "POST /login": OPEN,
+    "POST /logout": MEMBER,
+    "GET /join/{token}": LINK,
+    "POST /join/{token}": LINK,
+    "GET /welcome": MEMBER,
+    "POST /welcome": MEMBER,
+    # listens
+    "GET /listens": MEMBER,
+    "POST /listens": MEMBER,
+    "GET /listens/new": MEMBER,
+    "GET /listens/{listen_id}/edit": OWN,
+    "POST /listens/{listen_id}/edit": OWN,
+    "POST /listens/{listen_id}/delete": OWN,
+    # songs, browse
+    "GET /api/songs": MEMBER,
+    "POST /songs/{song_id}/feedback": MEMBER,
+    "GET /browse": MEMBER,
+    "GET /artists": MEMBER,
+    "GET /artists/{key:path}": MEMBER,
+    "GET /genres/{name}": MEMBER,
+    "GET /decades/{decade}": MEMBER,
+    "GET /songs/{song_id}": MEMBER,
+    "POST /songs/{song_id}/genres": MEMBER,
+    # recommend, taste
+    "GET /recommend": MEMBER,
+    "GET /taste": MEMBER,
+    "POST /taste/retrain": MEMBER,
+    "POST /taste/cancel": MEMBER,
+    "POST /taste/live": OWN,
+    "GET /taste/events": MEMBER,
+    "GET /taste/compare": MEMBER,
+    "GET /taste/map": MEMBER,
+    # settings
+    "GET /settings": MEMBER,
+    "POST /settings/time-zone": MEMBER,
+    # friends
+    "GET /friends": MEMBER,
+    "POST /friends/invite": MEMBER,
+    "POST /friends/invite/revoke": OWN,
+    "POST /friends/sharing": MEMBER,
+    # blends
+    "GET /friends/{person}": SHARED,
+    "GET /blends": MEMBER,
+    "POST /blends": MEMBER,
+    "GET /blends/{blend}": OWN,
+    "POST /blends/{blend}/agree": OWN,
+    "POST /blends/{blend}/leave": OWN,
+    "POST /blends/{blend}/weights": OWN,
+}
 
 
 def cookie_name(settings: Settings) -> str:
@@ -31,7 +112,7 @@ def set_cookie(response: Response, settings: Settings, token: str) -> None:
 
 
 def anyone(request: Request, state: Shared) -> SignedIn | None:
-    """Rule: open to strangers; gives who it is if they are signed in."""
+    """Who asks, by their browser's session; None for a stranger."""
     token = request.cookies.get(cookie_name(state.settings))
     if not token:
         return None
@@ -48,22 +129,33 @@ def anyone(request: Request, state: Shared) -> SignedIn | None:
 
 
 def signed_in(who: Annotated[SignedIn | None, Depends(anyone)]) -> SignedIn:
-    """Rule: listeners only, each for their own things."""
+    """Who asks. Raises NotSignedIn for a stranger."""
     if who is None:
         raise NotSignedIn("Please sign in first.")
     return who
 
 
-def administrator(who: Annotated[SignedIn, Depends(signed_in)]) -> SignedIn:
-    """Rule: the administrator only."""
-    if not who.is_admin:
+def key_of(request: Request) -> str:
+    """The route that answers, as ``RULES`` names it."""
+    return f"{request.method} {request.scope['route'].path}"
+
+
+def enforce(request: Request, who: Annotated[SignedIn | None, Depends(anyone)]) -> None:
+    """Every route's first dependency: holds its rule and its limit. Raises NotSignedIn, Forbidden, TooManyTries."""
+    key = key_of(request)
+    rule = RULES.get(key)
+    if rule is None:
+        raise Forbidden("Nobody may do this: it has no rule.")
+    if rule in (MEMBER, OWN, SHARED, ADMIN):
+        who = signed_in(who)
+    if rule is ADMIN and (who is None or not who.is_admin):
         raise Forbidden("Only the administrator may do this.")
-    return who
+    if key in LIMITS:
+        state_of(request).limiter.count(LIMITS[key], address=address_of(request), account=who.id if who else "")
 
 
 Stranger = Annotated[SignedIn | None, Depends(anyone)]
 Me = Annotated[SignedIn, Depends(signed_in)]
-Administrator = Annotated[SignedIn, Depends(administrator)]
 
 
 def friend_seen(person: str, state: Shared, who: Me) -> Listener:

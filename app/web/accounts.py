@@ -15,6 +15,7 @@ from app.services import accounts, catalogue, listens
 from app.services.text import clean, fold
 from app.tables import Listener
 from app.web.access import Me, Shared, Stranger, cookie_name, set_cookie
+from app.web.limits import LOGIN
 from app.web.rendering import State, go, local_path, page
 
 router = APIRouter()
@@ -78,6 +79,7 @@ def login_form(request: Request, state: Shared, who: Stranger, next: str = "/") 
 
 @router.post("/login")
 def login(request: Request, state: Shared, name: Text = "", password: Text = "", next: Text = "/") -> Response:
+    state.limiter.count(LOGIN, account=_again(name))
     with state.db.read() as db:
         listener = db.scalar(select(Listener).where(Listener.name_key == fold(_again(name))))
     try:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from fastapi import Request
@@ -17,6 +18,9 @@ from app.db import Database
 from app.errors import EarshotError, NotSignedIn
 from app.services.recommending import EngineTypes
 from app.settings import Settings
+from app.tables import Song
+from app.web import navigation
+from app.web.limits import Limiter
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -42,6 +46,7 @@ class State:
     db: Database
     engine: EngineSource
     kinds: EngineTypes
+    limiter: Limiter
 
 
 def state_of(request: Request) -> State:
@@ -69,6 +74,12 @@ def _part(value: str) -> str:
     return quote(value, safe="")
 
 
+def _cover(song: Song) -> str:
+    """The classes of a song's tile: songs of one genre share the colour, songs of one artist the pattern."""
+    hue = crc32(song.genres[0].encode()) % 12 if song.genres else crc32(song.artist_key.encode()) % 12
+    return f"hue-{hue} cut-{crc32(song.artist_key.encode()) % 6}"
+
+
 def _size(count: int) -> str:
     return f"{count / 1024:,.0f} KB" if count < 1 << 20 else f"{count / (1 << 20):,.1f} MB"
 
@@ -77,7 +88,8 @@ templates = Environment(
     loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
-templates.filters |= {"part": _part, "when": _when, "field_time": _field_time, "size": _size}
+templates.filters |= {"part": _part, "when": _when, "field_time": _field_time, "size": _size, "cover": _cover}
+templates.globals["rooms"] = navigation.rooms
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -107,11 +119,19 @@ def wants_json(request: Request) -> bool:
 def answer_error(request: Request, problem: EarshotError) -> Response:
     """A named error as JSON or as a page; who is not signed in is sent to do so."""
     if wants_json(request):
-        return JSONResponse({"error": type(problem).__name__, "message": _safe(problem)}, problem.status)
+        return _with_wait(
+            JSONResponse({"error": type(problem).__name__, "message": _safe(problem)}, problem.status), problem
+        )
     if isinstance(problem, NotSignedIn) and request.method in ("GET", "HEAD"):
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return go("/login" if here == "/" else f"/login?next={quote(here, safe='')}")
-    return page(request, "error.html", problem.status, message=_safe(problem))
+    return _with_wait(page(request, "error.html", problem.status, message=_safe(problem)), problem)
+
+
+def _with_wait(response: Response, problem: EarshotError) -> Response:
+    if problem.retry_after is not None:
+        response.headers["Retry-After"] = str(problem.retry_after)
+    return response
 
 
 def _safe(problem: EarshotError) -> str:

@@ -134,6 +134,7 @@ def test_everything_essential_works_without_scripts(running: Running, visit: Vis
     page.get_by_role("button", name="Retrain my taste").click()
     # The page reloads itself until the job has ended.
     expect(page.locator("#proof")).to_be_visible(timeout=120_000)
+    page.get_by_role("button", name="More").click()
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(f"{running.url}/login")
 

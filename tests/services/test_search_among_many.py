@@ -76,6 +76,7 @@ def test_a_mistake_anywhere_in_a_word_is_forgiven(crowd: Database, query: str) -
     assert found(crowd, query), query
 
 
+@pytest.mark.slow
 def test_an_answer_takes_a_twentieth_of_a_second_at_most_even_here(crowd: Database) -> None:
     import time
 

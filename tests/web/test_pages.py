@@ -21,7 +21,8 @@ from app.tables import AdapterVersion, Job, Listen, Listener, Song
 
 HTML = "<script>alert('x')</script><img src=x onerror=alert(1)>"
 PAGES = ["/", "/welcome", "/listens", "/listens?p=2", "/listens/new", "/listens/new?q=queen", "/recommend",
-         "/recommend?mode=familiar", "/recommend?wish=rain", "/recommend?part=1", "/taste", "/friends"]  # fmt: skip
+         "/recommend?mode=familiar", "/recommend?wish=rain", "/recommend?part=1", "/taste", "/friends",
+         "/settings"]  # fmt: skip
 
 
 def test_every_page_shows_with_and_without_listens(

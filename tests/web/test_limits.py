@@ -1,0 +1,126 @@
+"""How often one may try: by address and by account, and whose word about the address is believed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.db import Database
+from app.errors import TooManyTries
+from app.serving import server_config
+from app.settings import Settings
+from app.tables import Listener
+from app.web import accounts as room
+from app.web.limits import LIMITS, Limit, Limiter
+
+GOOD = "a good long password"
+FEW = Limit("sign-in", "5 per hour", "2 per hour")
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same limits with small numbers."""
+    monkeypatch.setitem(LIMITS, "POST /login", FEW)
+    monkeypatch.setattr(room, "LOGIN", FEW)
+    monkeypatch.setitem(LIMITS, "POST /taste/retrain", Limit("retrain", "5 per hour", "2 per hour"))
+
+
+def try_login(client: TestClient | httpx.Client, name: str, **headers: str) -> int:
+    """A wrong password for a name."""
+    return client.post("/login", data={"name": name, "password": "not the password"}, headers=headers).status_code
+
+
+def test_an_account_is_tried_a_few_times_only_and_others_are_not_shut_out(
+    stranger: TestClient, admin: Listener, ben: Listener
+) -> None:
+    assert [try_login(stranger, name) for name in ("Ana", "ANA", "ana", "Ben")] == [401, 401, 429, 401]
+    refused = stranger.post("/login", data={"name": "Ana", "password": GOOD}, headers={"accept": "application/json"})
+    assert refused.status_code == 429 and refused.json()["error"] == "TooManyTries"
+    assert 0 < int(refused.headers["retry-after"]) <= 3601 and "minute" in refused.json()["message"]
+
+
+def test_an_address_tries_a_few_names_only(stranger: TestClient, admin: Listener) -> None:
+    assert [try_login(stranger, f"Guess {n}") for n in range(7)] == [401] * 5 + [429] * 2
+
+
+def test_a_limit_holds_for_tries_at_the_same_time(app: FastAPI, stranger: TestClient, admin: Listener) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda n: try_login(stranger, f"Guess {n}"), range(8)))
+    assert sorted(codes) == [401] * 5 + [429] * 3
+
+
+def test_retrains_are_counted_for_the_account(me: TestClient, friend: TestClient) -> None:
+    assert [me.post("/taste/retrain").status_code for _ in range(3)] == [409, 409, 429]
+    assert friend.post("/taste/retrain").status_code == 409, "her friend has tries of his own"
+
+
+def test_what_is_worth_guessing_or_costly_has_a_limit() -> None:
+    assert {"POST /login", "POST /setup", "POST /join/{token}", "POST /taste/retrain"} <= set(LIMITS)
+
+
+def test_a_household_with_ipv6_is_one_address() -> None:
+    limiter, one = Limiter(), Limit("x", "1 per hour", "1 per hour")
+    limiter.count(one, address="2001:db8:1:2::1")
+    limiter.count(one, address="2001:db8:1:3::1")
+    with pytest.raises(TooManyTries):
+        limiter.count(one, address="2001:db8:1:2:ffff::9")
+    for strange in ("", "nowhere", "fe80::1%eth0", "999.1.1.1"):
+        limiter.count(one, address=strange)
+
+
+@pytest.fixture
+def serve(app: FastAPI, settings: Settings) -> Iterator[Callable[[str], httpx.Client]]:
+    """A function: the app behind the real server, which trusts the given proxies; gives a client of it."""
+    running: list[tuple[uvicorn.Server, threading.Thread, httpx.Client]] = []
+
+    def start(trusted: str) -> httpx.Client:
+        config = server_config(app, settings.model_copy(update={"trusted_proxies": trusted, "port": 0}))
+        config.log_level = "warning"
+        server = uvicorn.Server(config)
+        ready = threading.Event()
+        real_startup = server.startup
+
+        async def startup(*args: object, **kwargs: object) -> None:
+            await real_startup(*args, **kwargs)  # type: ignore[arg-type]
+            ready.set()
+
+        server.startup = startup  # type: ignore[method-assign]
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        assert ready.wait(30)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"sec-fetch-site": "same-origin"})
+        running.append((server, thread, client))
+        return client
+
+    yield start
+    for server, thread, client in running:
+        client.close()
+        server.should_exit = True
+        thread.join(30)
+
+
+def test_x_forwarded_for_is_believed_from_a_configured_proxy(
+    serve: Callable[[str], httpx.Client], db: Database, admin: Listener
+) -> None:
+    client = serve("127.0.0.1")
+    codes = [try_login(client, f"Guess {n}", **{"x-forwarded-for": f"192.0.2.{n}"}) for n in range(7)]
+    assert codes == [401] * 7, "seven people come through one proxy"
+    spoofed = [try_login(client, f"More {n}", **{"x-forwarded-for": f"198.51.100.{n}, 192.0.2.99"}) for n in range(7)]
+    assert spoofed == [401] * 5 + [429] * 2, "only what the proxy itself appended counts"
+
+
+@pytest.mark.parametrize("trusted", ["", "192.0.2.1"])
+def test_x_forwarded_for_is_not_believed_from_anybody_else(
+    serve: Callable[[str], httpx.Client], db: Database, admin: Listener, trusted: str
+) -> None:
+    client = serve(trusted)
+    codes = [try_login(client, f"Guess {n}", **{"x-forwarded-for": f"192.0.2.{n}"}) for n in range(7)]
+    assert codes == [401] * 5 + [429] * 2

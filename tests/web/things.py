@@ -1,0 +1,108 @@
+"""How to make what a route's path or form names, belonging to one listener: for the tests that try every route.
+
+A new route whose path has a new parameter needs a maker here; one that takes the name of something owned in a form
+needs a line in FORMS. ``{listen_id}`` and the like are replaced by what the maker made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.services import accounts, blends, listens
+from app.tables import AdapterVersion, Job, Listen, Preference, Song, new_id, now
+
+SECRET = "quietcanary"  # stands in everything of the owner's that nobody else may read
+
+
+def _song(db: Session, owner: str) -> str:
+    return str(db.scalar(select(Song.id).order_by(Song.id).limit(1)))
+
+
+def _listen(db: Session, owner: str) -> str:
+    made = Listen(listener_id=owner, song_id=int(_song(db, owner)), listened_at=1_700_000_000 + _serial())
+    db.add(made)
+    db.flush()
+    return str(made.id)
+
+
+_made = 0
+
+
+def _serial() -> int:
+    global _made
+    _made += 1
+    return _made
+
+
+def _version(db: Session, owner: str) -> str:
+    held = {"ranks": [1], "gain": 0.5, "found": 1, "ndcg_10": 0.5, "of": 1, "within": 100}
+    made = AdapterVersion(
+        id=new_id(), listener_id=owner, number=_serial(), promoted=True, why=SECRET, base_fingerprint="f" * 64,
+        before=held, after=held, difference=0.1, low=0.0, high=0.2, learnt_from=10, trainable_parameters=24_576,
+        base_parameters=22_000_000, size=100_000, seconds=2.5,
+    )  # fmt: skip
+    db.add(made)
+    db.flush()
+    return made.id
+
+
+def _link(db: Session, owner: str) -> str:
+    """What is stored of an unused invite of theirs: what the form to end it names."""
+    return accounts.token_hash(accounts.invite(db, owner, 1))
+
+
+def _blend(db: Session, owner: str) -> str:
+    """A blend with somebody who has no other part in the tests."""
+    friend = accounts.add_listener(db, f"Blended {_serial()}", None)
+    return blends.start(db, owner, [friend.id]).id
+
+
+MAKERS: dict[str, Callable[[Session, str], str]] = {
+    "listen_id": _listen,
+    "song_id": _song,
+    "version": _version,
+    "token": lambda db, owner: accounts.invite(db, owner, 1),
+    "link": _link,
+    "blend": _blend,
+    "person": lambda db, owner: owner,
+    "name": lambda db, owner: "rock",
+    "decade": lambda db, owner: "1970s",
+    "key:path": lambda db, owner: db.scalar(select(Song.artist_key).order_by(Song.id).limit(1)) or "",
+}
+
+FORMS: dict[str, dict[str, str]] = {
+    "POST /taste/live": {"version": "{version}"},
+    "POST /listens/{listen_id}/edit": {"when": "2024-01-01T10:00", "ended": "skipped"},
+    "POST /listens": {"artist": "Queen", "title": "39"},
+    "POST /songs/{song_id}/feedback": {"verdict": "love"},
+    "POST /songs/{song_id}/genres": {"genres": "rock"},
+    "POST /friends/sharing": {"sharing": "off"},
+    "POST /friends/invite/revoke": {"link": "{link}"},
+    "POST /blends/{blend}/weights": {"person": "{person}", "weight": "3"},
+}
+
+
+def filled(text: str, made: dict[str, str], make: Callable[[str], str]) -> str:
+    """A path or form value with each ``{parameter}`` replaced; the same parameter by the same thing."""
+
+    def thing(found: re.Match[str]) -> str:
+        name = found[1]
+        assert name in MAKERS, f"tests/web/things.py has no maker for {{{name}}} of {text}"
+        if name not in made:
+            made[name] = make(name)
+        return made[name]
+
+    return re.sub(r"\{([^}]+)\}", thing, text)
+
+
+def furnish(db: Session, owner: str) -> None:
+    """Give the owner one of everything that pages show, with SECRET in it."""
+    for day in range(3):
+        listens.log(db, owner, song_id=int(_song(db, owner)), at=1_600_000_000 + day)
+    version = _version(db, owner)
+    db.add(Job(listener_id=owner, state="kept", version=version, error=SECRET, finished_at=now()))
+    db.add(Preference(listener_id=owner, kind="artist", value=SECRET))
