@@ -171,6 +171,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for pair in tqdm(pairs, desc="pairs"):
         for name, scored in rankings(engine, bank, pair, read.songs).items():
             found.setdefault(name, []).append([quality(scored[which], pair, which) for which in (0, 1)])
+        (work / "so-far.md").write_text(table(found) + "\n", encoding="utf-8")  # a killed run has shown something
         for case in pair:
             engine.forget(listener_id(case))
             engine.store.remove(listener_id(case))

@@ -79,7 +79,7 @@ def taste_map(db: Session, engine: Engine, kinds: EngineTypes, listener: str) ->
     regions = _regions(db, engine)
     rows = catalogue.songs(db, [song.id for song in liked])
     mine = [
-        MySong(rows[m.song], m.base, m.now, _near(regions, m.base), _near(regions, m.now), 1 - m.likeness)
+        MySong(rows[m.song], m.base, m.now, _near(regions, m.base), _near(regions, m.now), max(0.0, 1 - m.likeness))
         for m in engine.moved(listener, version, liked)
         if m.song in rows
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from sqlalchemy.orm import Session
 
@@ -29,7 +30,7 @@ class Proof:
     """A version against the base on hidden songs.
 
     low and high: how many more (below zero: fewer) of as many hidden songs would be found, had others been hidden, in
-    95 of 100 cases. higher and lower: songs that rose and fell.
+    95 of 100 cases. higher and lower: songs that rose and fell. middle: the place that half of them reach.
     """
 
     of: int
@@ -40,6 +41,8 @@ class Proof:
     high: int
     higher: int
     lower: int
+    middle_before: int
+    middle: int
     hidden: Sequence[HiddenSong]
 
     @property
@@ -61,7 +64,8 @@ def of(db: Session, version: AdapterVersion) -> Proof:
     )
     return Proof(
         len(after), within, int(version.before["found"]), int(version.after["found"]), low, high,
-        sum(h.after < h.before for h in hidden), sum(h.after > h.before for h in hidden), hidden,
+        sum(h.after < h.before for h in hidden), sum(h.after > h.before for h in hidden),
+        round(median(before)) if before else 0, round(median(after)) if after else 0, hidden,
     )  # fmt: skip
 
 

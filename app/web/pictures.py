@@ -15,13 +15,15 @@ from typing import Any
 import pygal
 from markupsafe import Markup
 from pygal.etree import etree
+from pygal.style import Style
 
 # pygal puts an importer for its maps in front of Python's own, of a kind that Python is giving up; we use no maps.
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
 
 _PLAIN = {
     "show_legend": False, "js": [], "css": [], "no_prefix": True, "disable_xml_declaration": True, "margin": 8,
-    "spacing": 6, "print_values": False, "truncate_label": 24,
+    "spacing": 6, "print_values": False, "truncate_label": 22,
+    "style": Style(label_font_size=15, major_label_font_size=15),  # what room the words take; pictures.css sets them so
 }  # fmt: skip
 
 Point = tuple[float, float]
@@ -62,7 +64,15 @@ def loss_curve(losses: Sequence[float]) -> Markup:
     if len(losses) < 2:
         return Markup("")
     chart = pygal.Line(
-        width=600, height=180, show_dots=False, show_x_labels=False, classes=("picture", "loss"), fill=True, **_PLAIN
+        width=440,
+        height=170,
+        show_dots=False,
+        show_x_labels=False,
+        classes=("picture", "loss"),
+        fill=True,
+        min_scale=2,
+        max_scale=4,
+        **_PLAIN,
     )
     chart.value_formatter = lambda value: f"{value:.2f}"
     low, high = min(losses), max(losses)
@@ -79,8 +89,8 @@ def bars(counted: Iterable[tuple[str, int]], *, upright: bool = False) -> Markup
     if not rows:
         return Markup("")
     kind = pygal.Bar if upright else pygal.HorizontalBar
-    height = 220 if upright else 30 * len(rows) + 40
-    chart = kind(width=600, height=height, classes=("picture", "bars"), **_PLAIN)
+    height = 220 if upright else 28 * len(rows) + 40
+    chart = kind(width=440, height=height, classes=("picture", "bars"), **_PLAIN)
     rows = rows if upright else rows[::-1]
     chart.x_labels = [name for name, _ in rows]
     chart.value_formatter = lambda value: f"{value:,.0f}"
@@ -93,7 +103,7 @@ def places(pairs: Sequence[tuple[int, int]]) -> Markup:
     if not pairs:
         return Markup("")
     chart = pygal.XY(
-        width=600, height=260, inverse_y_axis=True, show_x_labels=False, dots_size=5, stroke=False,
+        width=440, height=260, inverse_y_axis=True, show_x_labels=False, dots_size=5, stroke=False,
         classes=("picture", "places"), **_PLAIN,
     )  # fmt: skip
     most = max(max(pair) for pair in pairs)
