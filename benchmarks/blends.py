@@ -100,6 +100,8 @@ def rankings(engine: Engine, bank: SlotBank, pair: Pair, songs: Sequence[data.So
     both: dict[str, Floats] = {
         "scores, no adapters": together(base, [1, 1]),
         "scores (the product)": together(single, [1, 1]),
+        "scores, soft maximum": soft_maximum(single),
+        "scores, taking turns": taking_turns(single),
         "scores, the lower of two": np.minimum(standard(single[0]), standard(single[1])),
         "weights, no adapters": of_one_tower(engine, bank, None, owns),
         "weights, changes added": of_one_tower(engine, bank, summed(adapters, rank), owns),
@@ -107,6 +109,21 @@ def rankings(engine: Engine, bank: SlotBank, pair: Pair, songs: Sequence[data.So
     }
     rows: dict[str, Sequence[Floats]] = {name: (values, values) for name, values in both.items()}
     return rows | {"own list alone": single, "the other's list": single[::-1]}
+
+
+def soft_maximum(values: Sequence[Floats]) -> Floats:
+    """A song needs to fit one of them: log of the mean of exp(sharp · score), as a history of both would be scored."""
+    result: Floats = (np.log(np.mean([np.exp(ranking.SHARP * v) for v in values], axis=0)) / ranking.SHARP).astype(
+        np.float32
+    )
+    return result
+
+
+def taking_turns(values: Sequence[Floats]) -> Floats:
+    """Each one's best song, then each one's second, ...: minus the better of two places, the first one's turn first."""
+    places = [np.argsort(np.argsort(-v, kind="stable"), kind="stable") + n / 2 for n, v in enumerate(values)]
+    result: Floats = (-np.minimum(*places)).astype(np.float32)
+    return result
 
 
 def quality(values: Floats, pair: Pair, which: int) -> tuple[float, float]:

@@ -61,7 +61,7 @@ def test_two_friends_blend_and_one_takes_it_back(
         assert who.page.locator("main b").count() == 0
     before = mira.page.locator("#list .song strong").all_inner_texts()
     mira.page.get_by_text("Who counts how much").click()
-    mira.page.get_by_label("Mira").fill("9")
+    mira.page.get_by_role("spinbutton", name="Mira").fill("9")
     mira.page.get_by_role("button", name="Weigh anew").click()
     expect(mira.page.locator("#list .song strong").first).to_be_visible()
     assert mira.page.locator("#list .song strong").all_inner_texts() != before
