@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup run test test-postgres check bench-quality
+.PHONY: help install setup run test test-postgres check bench-quality bench-speed
 
 help: ## Show the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -48,3 +48,6 @@ LISTENERS ?= 100
 
 bench-quality: install ## Measure the recommendations: make bench-quality DATA=folder TASK=discover|new-artists|likes|ask
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --task $(TASK) --listeners $(LISTENERS) $(ARGS)
+
+bench-speed: install ## Measure the speed beside the stock way and the limit: make bench-speed [ARGS="--json --only adapters"]
+	$(BIN)/python -m benchmarks.speed $(ARGS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -14,11 +13,13 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from app import logs, upkeep
 from app.cli_pretrain import add_to as add_pretrain
+from app.cli_upkeep import add_to as add_upkeep
 from app.db import Database
 from app.errors import BadInput, EarshotError
 from app.main import KINDS, open_engine, open_store
-from app.services import accounts, catalogue, importing, plain_format, preparing, recommending, retraining
+from app.services import accounts, catalogue, examining, importing, plain_format, preparing, recommending, retraining
 from app.settings import Settings
 from app.tables import AdapterVersion, Job
 
@@ -39,6 +40,7 @@ class Shell:
     def db(self) -> Database:
         """The database, brought to the newest revision."""
         if self._db is None:
+            examining.check_file(self.settings.url)
             preparing.migrate(self.settings.url)
             self._db = Database(self.settings.url)
         return self._db
@@ -58,10 +60,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         try:
             shell = Shell()
             shell.as_json = as_json
-            logging.basicConfig(
-                level=shell.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-            )
-            logging.getLogger("alembic").setLevel(logging.WARNING)
+            logs.configure(shell.settings)
             function(shell, **values)
         except EarshotError as problem:
             message = str(problem).encode("utf-8", "backslashreplace").decode()
@@ -118,7 +117,10 @@ def _worker(shell: Shell) -> Any:
 
     settings = shell.settings
     threads = settings.numeric_threads(settings.train_threads)
-    return Worker(shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS)
+    return Worker(
+        shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS,
+        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS),
+    )  # fmt: skip
 
 
 @main.group()
@@ -289,5 +291,6 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
 
 
 add_pretrain(main, command)
+add_upkeep(main, user, command)
 
 from app import cli_catalogue  # noqa: E402, F401  (its commands join ``main``)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,10 @@ class Database:
         if self.is_sqlite and self.url.database and self.url.database != ":memory:":
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         arguments: dict[str, Any] = {"timeout": _BUSY_SECONDS} if self.is_sqlite else {}
-        self.engine: Engine = create_engine(self.url, connect_args=arguments, pool_size=20, max_overflow=20)
+        self.engine: Engine = create_engine(
+            self.url, connect_args=arguments, pool_size=20, max_overflow=20,
+            hide_parameters=True,  # an error's text goes to the log, where no song and no name may stand
+        )  # fmt: skip
         if self.is_sqlite:
             event.listen(self.engine, "connect", _on_connect)
             event.listen(self.engine, "begin", _on_begin)
@@ -48,6 +52,16 @@ class Database:
                 raise TooBusy("The database is busy; please try again in a moment.") from problem
             raise
 
+    def outside_transaction(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run what SQLite refuses inside a transaction; gives its rows. Raises TooBusy."""
+        connection = self.engine.raw_connection()
+        try:
+            return list(connection.cursor().execute(statement).fetchall())
+        except sqlite3.OperationalError as problem:
+            raise TooBusy(f"The database is busy or full: {problem}.") from problem
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
@@ -60,6 +74,7 @@ def _on_connect(connection: Any, _: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
+        "secure_delete=ON",
         f"busy_timeout={_BUSY_SECONDS * 1000}",
         "temp_store=MEMORY",
         "cache_size=-32000",

@@ -74,6 +74,12 @@ class TooManyTries(EarshotError):
         super().__init__(f"That was tried too often. Please wait {minutes} minute{'s' if minutes > 1 else ''}.")
 
 
+class DatabaseDamaged(EarshotError):
+    """The database file is no database, or fails its own check; the message says how to go on."""
+
+    status = 503
+
+
 class BaseProblem(EarshotError):
     """The base cannot be used. The message says what to do."""
 

@@ -20,11 +20,26 @@ from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
 from app.services.recommending import EngineTypes
 from app.settings import Settings
-from app.web import accounts, blends, browse, friends, health, home, listens, recommend, settings_page, songs, taste
+from app.web import (
+    accounts,
+    admin,
+    blends,
+    browse,
+    friends,
+    health,
+    home,
+    listens,
+    own_account,
+    recommend,
+    settings_page,
+    songs,
+    taste,
+)
 from app.web.access import enforce
 from app.web.limits import Limiter
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
+from app.web.traffic import Traffic, route_of
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -51,6 +66,7 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
             adapters=settings.adapters,
             slots=settings.slots,
             rank=settings.rank,
+            cache_mb=settings.cache_mb,
             threads=threads,
         )
     )
@@ -119,8 +135,23 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     )  # fmt: skip
     app.state.earshot = State(settings, db, engine, KINDS, Limiter())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (home, accounts, listens, songs, browse, recommend, taste, friends, blends, settings_page, health):
+    for room in (
+        home,
+        accounts,
+        listens,
+        songs,
+        browse,
+        recommend,
+        taste,
+        friends,
+        blends,
+        settings_page,
+        own_account,
+        admin,
+        health,
+    ):
         app.include_router(room.router)
+    app.add_middleware(Traffic, most=settings.max_requests, body_seconds=settings.body_seconds)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)
     return app
@@ -149,5 +180,5 @@ def _map_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def bug(request: Request, problem: Exception) -> Response:
-        log.error("a bug on %s", request.url.path, exc_info=problem)
+        log.error("a bug on %s", route_of(request.scope), exc_info=problem)
         return answer_error(request, EarshotError("Something went wrong on our side. It is written in the log."))

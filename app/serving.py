@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 import threading
+from wsgiref.simple_server import WSGIServer
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import start_http_server
 
+from app.errors import BadInput
 from app.main import create_app
 from app.settings import Settings
 
@@ -64,12 +67,23 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app, host=settings.host, port=settings.port, log_level=settings.log_level, access_log=False,
         proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=settings.trusted_proxies or [],
-        timeout_graceful_shutdown=5, server_header=False,
+        timeout_graceful_shutdown=5, server_header=False, log_config=None,
     )  # fmt: skip
+
+
+def serve_metrics(settings: Settings) -> tuple[WSGIServer, threading.Thread]:
+    """Serve Prometheus metrics on an address of their own. Raises BadInput for one that cannot be used."""
+    host, _, port = settings.metrics.rpartition(":")
+    try:
+        return start_http_server(int(port), host or "127.0.0.1")
+    except (ValueError, OverflowError, OSError) as problem:
+        raise BadInput(f"EARSHOT_METRICS is {settings.metrics!r}, which cannot be served: {problem}") from None
 
 
 def serve_with_worker(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; both processes are gone when this returns."""
+    if settings.metrics:
+        serve_metrics(settings)
     worker = WorkerProcess()
     worker.start()
     try:

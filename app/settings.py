@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     min_songs: int = Field(12, ge=2, description="Different liked songs that a retrain needs.")
     slots: int = Field(64, ge=1, description="Adapters that can answer in one batch.")
     rank: int = Field(8, ge=1, le=64, description="Rank of the listeners' adapters.")
+    cache_mb: int = Field(256, ge=1, description="MB of RAM for adapters, vectors and scores that are kept, together.")
     threads: int = Field(0, ge=0, description="Numeric threads of the web process; 0 is half of the cores.")
     train_threads: int = Field(0, ge=0, description="Numeric threads of the worker; 0 is half of the cores.")
     max_body_bytes: int = Field(6_000_000, ge=1000, description="Largest request body taken.")
@@ -38,6 +39,12 @@ class Settings(BaseSettings):
     invite_days: int = Field(14, ge=1, description="Days until an invite link ends.")
     https: bool = Field(False, description="Set when people come by HTTPS: cookies become `__Host-` and Secure.")
     trusted_proxies: str = Field("", description="Comma-separated addresses whose X-Forwarded-For is believed.")
+    backup_hours: int = Field(24, ge=0, description="Hours between backups into data/backups/; 0 makes none.")
+    backup_keep: int = Field(7, ge=1, description="How many of these backups are kept.")
+    metrics: str = Field("", description="Address for Prometheus, such as `127.0.0.1:9100`; empty serves no metrics.")
+    max_requests: int = Field(200, ge=1, description="Requests answered at once; more are asked to come again.")
+    body_seconds: int = Field(30, ge=1, description="Seconds that a request's body may take to arrive.")
+    log_format: str = Field("text", description="How log lines are written: text or json.")
     log_level: str = Field("info", description="Log level: debug, info, warning or error.")
 
     def numeric_threads(self, wanted: int) -> int:
@@ -53,6 +60,11 @@ class Settings(BaseSettings):
     def vectors(self) -> Path:
         """Catalogue vectors, a folder for each base fingerprint."""
         return self.data / "vectors"
+
+    @property
+    def backups(self) -> Path:
+        """Backups of the schedule."""
+        return self.data / "backups"
 
     @property
     def adapters(self) -> Path:

@@ -279,3 +279,15 @@ class Job(Table):
     created_at: Mapped[int] = mapped_column(default=now)
     started_at: Mapped[int | None]
     finished_at: Mapped[int | None]
+
+
+class Chore(Table):
+    """What the worker does now and then: when it is due (None: when asked), and how it went. See services/chores.py."""
+
+    __tablename__ = "chores"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    due_at: Mapped[int | None]
+    done_at: Mapped[int | None]
+    said: Mapped[str] = mapped_column(default="")
+    error: Mapped[str] = mapped_column(default="")
+    failures: Mapped[int] = mapped_column(default=0)

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 from app.db import Database
@@ -16,7 +16,8 @@ from app.lm.asking import Own
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, retraining
+from app.services import catalogue, chores, retraining
+from app.services.chores import Doing
 from app.services.recommending import EngineTypes
 from app.tables import Job
 
@@ -25,6 +26,7 @@ log = logging.getLogger("earshot.worker")
 _BEAT_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _IDLE_SECONDS = 0.5
+_CHORES_SECONDS = 2.0
 
 
 class _Run:
@@ -74,9 +76,12 @@ class Worker:
     """Runs jobs one after another until told to stop."""
 
     def __init__(
-        self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes
-    ) -> None:
+        self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes,
+        doings: Callable[[Callable[[], Engine]], Mapping[str, Doing]] = lambda engine: {},
+    ) -> None:  # fmt: skip
         self.db, self.store, self.kinds = db, store, kinds
+        self.doings = doings(lambda: self.engine)
+        self._chores_at = 0.0
         self.owner = retraining.owner_name()
         self.stopping = threading.Event()
         self._open = open_engine
@@ -100,7 +105,7 @@ class Worker:
                 if not swept:
                     self.sweep()
                     swept = True
-                if not self.once():
+                if not self.once() and not self.chores():
                     self.stopping.wait(_IDLE_SECONDS)
             except EarshotError as problem:
                 log.warning("%s", problem)
@@ -116,6 +121,15 @@ class Worker:
         for listener, version in lost:
             log.warning("removing adapter %s/%s, which no row speaks of", listener, version)
             store.remove(listener, version)
+
+    def chores(self) -> int:
+        """Do what is due beside jobs, looking now and then only; returns how many chores were done."""
+        if not self.doings or time.monotonic() < self._chores_at:
+            return 0
+        self._chores_at = time.monotonic() + _CHORES_SECONDS
+        with self.db.write() as session:
+            chores.schedule(session, self.doings)
+        return chores.run_due(self.db, self.doings)
 
     def once(self, only: str | None = None) -> bool:
         """Run the oldest queued job, or only that one; false if there is none."""

@@ -78,6 +78,34 @@ def engine_for(base: Base, settings: Settings) -> Engine:
     )
 
 
+@pytest.fixture(scope="session")
+def bare_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a few songs of the starter catalogue and no base: quick to make; copied for each test."""
+    home = tmp_path_factory.mktemp("bare")
+    preparing.migrate(Settings(home=home).url)
+    database = Database(Settings(home=home).url)
+    with database.write() as session:
+        catalogue.load_starter(session, read()[::400])
+    database.outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return home
+
+
+@pytest.fixture
+def bare(bare_seed: Path, tmp_path: Path) -> Settings:
+    """Settings of a fresh home without a base."""
+    shutil.copytree(bare_seed, tmp_path / "bare")
+    return Settings(home=tmp_path / "bare")
+
+
+@pytest.fixture
+def bare_db(bare: Settings) -> Iterator[Database]:
+    """Its database."""
+    database = Database(bare.url)
+    yield database
+    database.close()
+
+
 @pytest.fixture
 def settings(seed_home: Path, tmp_path: Path) -> Settings:
     """Settings of a fresh home with the small catalogue in it."""

@@ -13,7 +13,9 @@ from app.settings import PROJECT
 
 APP = PROJECT / "app"
 FILES = sorted(APP.rglob("*.py"))
-WIRING = {"main", "cli", "cli_catalogue", "cli_pretrain", "worker", "serving", "__main__"}
+WIRING = {
+    "main", "cli", "cli_catalogue", "cli_pretrain", "cli_upkeep", "upkeep", "logs", "worker", "serving", "__main__",
+}  # fmt: skip
 TORCH_FREE_LM = {"app.lm.asking", "app.lm.song_text"}
 TORCH_STACK = {"torch", "transformers", "peft", "safetensors", "huggingface_hub", "numpy"}
 

@@ -11,7 +11,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,10 +24,13 @@ from torch import Tensor, nn
 
 from app.errors import BaseAltered, BaseMissing, BaseUnsupported
 from app.lm.architecture import Architecture, describe
+from app.lm.kept import Kept
 from app.lm.locate import BaseFiles
 from app.lm.song_text import TEXT_FORMAT
 
 MAX_TOKENS = 64
+_LOWER_BYTES = 64 << 20  # about 2,000 songs
+_WIDTH = 8  # texts of one batch are padded to a multiple of this many tokens
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "*.bpe.model")
 
 
@@ -107,6 +110,7 @@ class Base:
             "text": TEXT_FORMAT,
         }
         self.fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        self.lower_kept: Kept[Lower] = Kept(_LOWER_BYTES)
         self._lower = self._copy()
         layers = self._layers(self._lower)
         first = self.architecture.layer_count - self.top_layers
@@ -121,10 +125,35 @@ class Base:
         device = next(self.network.parameters()).device
         return encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
 
-    @torch.inference_mode()
+    def groups(self, texts: Sequence[str], rows: int = 64) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """All texts as batches of at most ``rows`` alike in length: positions, input ids and mask, both (B, T).
+
+        T follows from a text alone and every row has padding, so that a text's vector does not depend on its company.
+        """
+        if not texts:
+            return
+        encoded = self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS, padding=False)["input_ids"]
+        by_width: dict[int, list[int]] = {}
+        for at, ids in enumerate(encoded):
+            by_width.setdefault((len(ids) // _WIDTH + 1) * _WIDTH, []).append(at)
+        device = next(self.network.parameters()).device
+        for width, members in sorted(by_width.items()):
+            for start in range(0, len(members), rows):
+                part = members[start : start + rows]
+                input_ids = torch.full((len(part), width), int(self.tokenizer.pad_token_id), dtype=torch.long)
+                mask = torch.zeros((len(part), width), dtype=torch.long)
+                for row, at in enumerate(part):
+                    input_ids[row, : len(encoded[at])] = torch.tensor(encoded[at])
+                    mask[row, : len(encoded[at])] = 1
+                yield part, input_ids.to(device), mask.to(device)
+
     def lower(self, texts: Sequence[str]) -> Lower:
         """Everything below the adapted layers for a batch of texts."""
-        input_ids, mask = self.tokenize(texts)
+        return self.lower_of(*self.tokenize(texts))
+
+    @torch.inference_mode()
+    def lower_of(self, input_ids: Tensor, mask: Tensor) -> Lower:
+        """The same for texts that are tokens already, both (B, T)."""
         try:
             self._lower(input_ids=input_ids, attention_mask=mask)
         except _Reached as reached:

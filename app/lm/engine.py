@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,20 +15,22 @@ from app.errors import AdapterProblem, BadInput
 from app.lm import evaluation, labels, ranking, wishes
 from app.lm.asking import WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
-from app.lm.blending import Blending
 from app.lm.evaluation import HeldOut, Verdict
-from app.lm.layout import Laying
 from app.lm.locate import locate
 from app.lm.lora import LoraFacts, lora_facts
 from app.lm.ranking import Ranked, Rule, Taste
+from app.lm.scoring import Scored, Scores
 from app.lm.slots import SlotBank
-from app.lm.store import AdapterStore, LoraTensors
+from app.lm.store import AdapterStore
+from app.lm.towers import Adapter, Towers
 from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, lower_all, settings_dict
-from app.lm.vectors import CatalogueVectors, Floats, Snapshot, text_hash, unit
+from app.lm.vectors import CatalogueVectors, Floats, Snapshot, unit
+from app.lm.views import Views
 
 HELD_OUT_SHARE = 0.2
 _CANDIDATES = 200
-_TASTES_KEPT = 2000
+_MB = 1 << 20
+_ARTISTS_KEPT = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class EngineSettings:
     rank: int = 8
     threads: int = 0
     rule: Rule = "interest"
+    cache_mb: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Outcome:
     learnt_from: int
 
 
-class Engine(Blending, Laying):
+class Engine(Views):
     """One per process. All methods but ``train`` may be called from any thread."""
 
     def __init__(self, base: Base, settings: EngineSettings) -> None:
@@ -73,10 +74,11 @@ class Engine(Blending, Laying):
         self.vectors = CatalogueVectors(settings.vectors, base.fingerprint, base.dimension)
         self.store = AdapterStore(settings.adapters)
         self.bank = SlotBank(base, settings.rank, settings.slots)
-        self._warm: dict[str, LoraTensors] = {}
-        self._encoded: OrderedDict[str, dict[int, tuple[int, Floats]]] = OrderedDict()
+        # Adapters, vectors and scores share the room evenly.
+        self.towers = Towers(base, self.bank, self.store, settings.cache_mb * _MB // 3)
+        self.scores = Scores(settings.cache_mb * _MB // 3)
         self._requests: Floats | None = None
-        self._lock = threading.Lock()
+        self._artists: dict[int, str] = {}
 
     @classmethod
     def open(cls, settings: EngineSettings) -> Engine:
@@ -114,54 +116,29 @@ class Engine(Blending, Laying):
         """How many numbers an adapter of this engine has, beside the base's."""
         return lora_facts(self.bank.shapes.values(), self.settings.rank, self.base.parameters)
 
-    def adapter(self, listener: str, version: str) -> tuple[str, LoraTensors]:
+    def adapter(self, listener: str, version: str) -> Adapter:
         """A checked adapter, kept in RAM from the first use on. Raises an AdapterProblem."""
-        key = f"{listener}/{version}"
-        tensors = self._warm.get(key)
-        if tensors is None:
-            tensors = self.store.read(listener, version, self.fingerprint, self.bank.shapes)
-            self._warm[key] = tensors
-        return key, tensors
+        return self.towers.adapter(listener, version)
 
     def forget(self, listener: str) -> None:
         """Drop everything of a listener from RAM."""
-        with self._lock:
-            for key in [k for k in [*self._warm, *self._encoded] if k.startswith(f"{listener}/")]:
-                self._warm.pop(key, None)
-                self._encoded.pop(key, None)
-                self.bank.drop(key)
+        self.towers.forget(listener)
+        self.scores.forget(listener)
 
     # -- tastes and lists -----------------------------------------------------------------------
 
-    def own_vectors(self, adapter: tuple[str, LoraTensors] | None, own: Sequence[Own]) -> Floats:
+    def own_vectors(self, adapter: Adapter | None, own: Sequence[Own]) -> Floats:
         """(n, D) of own songs through a listener's tower; what was encoded before is not encoded again."""
-        if adapter is None:
-            return self._base_vectors(own)
-        return self._through(adapter[0], adapter, own)
-
-    def _through(self, key: str, adapter: tuple[str, LoraTensors] | None, own: Sequence[Own]) -> Floats:
-        with self._lock:
-            known = self._encoded.setdefault(key, {})
-            self._encoded.move_to_end(key)
-            while len(self._encoded) > _TASTES_KEPT:
-                self._encoded.popitem(last=False)
-        hashes = {song.id: text_hash(song.text) for song in own}
-        missing = [s for s in own if known.get(s.id, (None,))[0] != hashes[s.id]]
-        for start in range(0, len(missing), 64):
-            part = missing[start : start + 64]
-            lower = self.base.lower([s.text for s in part])
-            for song, vector in zip(part, self.bank.encode(lower, [adapter] * len(part)).numpy(), strict=True):
-                known[song.id] = (hashes[song.id], vector)
-        return np.stack([known[s.id][1] for s in own]) if own else np.empty((0, self.base.dimension), np.float32)
+        return self._base_vectors(own) if adapter is None else self.towers.own(adapter, own)
 
     def _base_vectors(self, own: Sequence[Own]) -> Floats:
         snapshot = self.vectors.snapshot()
         result = np.empty((len(own), self.base.dimension), np.float32)
-        missing = [i for i, song in enumerate(own) if song.id not in snapshot.row_of]
-        there = [i for i, song in enumerate(own) if song.id in snapshot.row_of]
-        result[there] = snapshot.vectors[[snapshot.row_of[own[i].id] for i in there]]
-        if missing:
-            result[missing] = self._through("base", None, [own[i] for i in missing])
+        rows = snapshot.row_of.find([song.id for song in own])
+        result[rows >= 0] = snapshot.vectors[rows[rows >= 0]]
+        missing = np.flatnonzero(rows < 0)
+        if len(missing):
+            result[missing] = self.towers.own(None, [own[i] for i in missing.tolist()])
         return result
 
     def taste(self, listener: str, version: str | None, own: Sequence[Own]) -> tuple[Taste, str | None]:
@@ -182,7 +159,7 @@ class Engine(Blending, Laying):
         """A free text through the listener's own tower, as a unit: (D,)."""
         adapter = None if version is None else self.adapter(listener, version)
         texts = wishes.readings(wish)
-        encoded: Floats = self.bank.encode(self.base.lower(texts), [adapter] * len(texts)).numpy()
+        encoded = self.towers.texts(adapter, texts)
         if self._requests is None:
             self._requests = wishes.middle(self.base)
         return unit(unit(encoded - self._requests).sum(axis=0))
@@ -190,16 +167,28 @@ class Engine(Blending, Laying):
     def score(
         self, listener: str, version: str | None, own: Sequence[Own], wish: str = "", wish_share: float = WISH_SHARE
     ) -> tuple[Floats, Taste, str | None]:
-        """How well each song of the catalogue fits, (N,) in its row order; the taste; the version that answered."""
-        taste, version = self.taste(listener, version, own)
+        """How well each song of the catalogue fits, (N,) in its row order; the taste; the version that answered.
+
+        Without a wish the values are kept until the history, the version or the catalogue changes.
+        """
         snapshot = self.vectors.snapshot()
-        if not len(snapshot.ids):
-            return np.empty(0, np.float32), taste, version
-        values = np.zeros(len(snapshot.ids), np.float32) if taste.empty else ranking.scores(taste, snapshot.units)
-        if wish:
+        kept = self.scores.get(listener, version, own, snapshot) or self._score(listener, version, own, snapshot)
+        values, taste, version = kept.values, kept.taste, kept.version
+        if wish and len(snapshot.ids):
             wished = snapshot.units @ self.wish_unit(listener, version, wish)
             values = wished if taste.empty else ranking.blend(values, wished, wish_share)
         return values, taste, version
+
+    def _score(self, listener: str, version: str | None, own: Sequence[Own], snapshot: Snapshot) -> Scored:
+        taste, answered = self.taste(listener, version, own)
+        values = np.zeros(len(snapshot.ids), np.float32)
+        if len(values) and not taste.empty:
+            values = ranking.scores(taste, snapshot.units)
+        values.setflags(write=False)
+        scored = Scored(answered, tuple(own), snapshot.mark, values, taste)
+        if answered == version:  # a version that was refused is tried again: it may have been mended
+            self.scores.keep(listener, scored)
+        return scored
 
     def recommend(
         self,
@@ -221,7 +210,7 @@ class Engine(Blending, Laying):
             return [], version
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
-        keys = artists([int(snapshot.ids[r]) for r in best])
+        keys = self._artists_of(snapshot.ids[best].tolist(), artists)
         picked = ranking.diversify(
             values[best],
             snapshot.units[best],
@@ -236,13 +225,22 @@ class Engine(Blending, Laying):
         ]
         return listed, version
 
+    def _artists_of(self, songs: list[int], ask: Callable[[Sequence[int]], Mapping[int, str]]) -> Mapping[int, str]:
+        """Artist keys by song. A song never changes its artist, so each is asked for once."""
+        if len(self._artists) > _ARTISTS_KEPT:
+            self._artists = {}
+        known = self._artists
+        if missing := [song for song in songs if song not in known]:
+            known.update(ask(missing))
+        return known
+
     def nearest(self, song: int, count: int) -> list[int]:
         """The songs nearest to one by their centred catalogue vectors, nearest first; none before it is encoded."""
         snapshot = self.vectors.snapshot()
         row = snapshot.row_of.get(song)
         if row is None:
             return []
-        values: Floats = snapshot.units @ snapshot.units[row]
+        values = snapshot.units @ snapshot.units[row]
         rows = ranking.allowed_rows(snapshot, without=[song])
         return [int(snapshot.ids[r]) for r in ranking.top(values, rows, count)]
 
@@ -294,8 +292,10 @@ class Engine(Blending, Laying):
         trained = run.run()
         report(Progress("evaluating", 0, 0, None, None))
         songs = [s for s in liked if s.id in chosen]
+        vectors = self._trained_vectors(trained.network, own)
+        learnt = vectors[[i for i, s in enumerate(own) if s.weight > 0 and s.id in chosen]]
         before = self._measure(snapshot, songs, self._base_vectors(songs), hide)
-        after = self._measure(snapshot, songs, self._trained_vectors(trained.network, songs), hide)
+        after = self._measure(snapshot, songs, learnt, hide)
         verdict = evaluation.gate(before, after, seed)
         if cancelled():
             run._stop_if_asked()
@@ -319,13 +319,16 @@ class Engine(Blending, Laying):
             "losses": [round(x, 6) for x in trained.losses],
         }
         folder = self.store.write(listener, version, trained.save, card)
+        self.towers.leave(listener, version, own, vectors)
         return Outcome(
             version, verdict, before, after, trained.losses, facts, folder.size, time.monotonic() - started, len(learn)
         )
 
     @torch.inference_mode()
     def _trained_vectors(self, network: Any, songs: Sequence[Own]) -> Floats:
-        lower = lower_all(self.base, [s.text for s in songs])
+        lower = lower_all(
+            self.base, [s.text for s in songs]
+        )  # known to the base from training, but for the hidden ones
         count = len(songs)
         parts = [self.base.upper(network, lower.rows(i, min(i + 64, count))) for i in range(0, count, 64)]
         result: Floats = torch.cat(parts).numpy()
@@ -335,8 +338,7 @@ class Engine(Blending, Laying):
         weights = np.array([s.weight for s in songs], dtype=np.float32)
         taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean, self.settings.rule)
         values = ranking.scores(taste, snapshot.units)
-        found = evaluation.measure(values, snapshot.rows(hide), snapshot.rows([s.id for s in songs]))
-        return replace(found, songs=tuple(hide))
+        return replace(evaluation.measure(values, snapshot.rows(hide), snapshot.rows(taste.songs)), songs=tuple(hide))
 
 
 def _training_songs(own: Sequence[Own]) -> TrainingSongs:

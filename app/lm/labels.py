@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from app.lm.centred import Centred
 from app.lm.vectors import Floats, unit
 
 NEAREST = 30
@@ -14,7 +15,7 @@ _POWER = 4
 _ROWS_AT_ONCE = 512
 
 
-def middles(units: Floats, groups: Sequence[NDArray[np.int64]]) -> Floats:
+def middles(units: Floats | Centred, groups: Sequence[NDArray[np.int64]]) -> Floats:
     """The unit mean of each group of rows: (groups, D)."""
     if not groups:
         return np.zeros((0, units.shape[1]), np.float32)

@@ -52,7 +52,7 @@ def axes_of(units: Floats) -> Floats:
 
     An axis points to where its largest entry is positive, so that the same catalogue gives the same map.
     """
-    part = units[:: max(1, len(units) // _MOST_ROWS)].astype(np.float64)
+    part = units.astype(np.float64)
     _, directions = np.linalg.eigh(part.T @ part / len(part))
     axes = directions[:, ::-1][:, :2]
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
@@ -81,7 +81,9 @@ class Laying:
         if again or not self.laid_out():
             part = self.vectors.folder / f".{_FILE}.{os.getpid()}.{threading.get_ident()}"
             with part.open("wb") as stream:
-                np.save(stream, axes_of(snapshot.units), allow_pickle=False)
+                np.save(
+                    stream, axes_of(snapshot.units[:: max(1, len(snapshot.units) // _MOST_ROWS)]), allow_pickle=False
+                )
             part.replace(self.vectors.folder / _FILE)
         return True
 

@@ -19,13 +19,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from app.lm.centred import Centred
 from app.lm.vectors import Floats, Snapshot, unit
 
 Rule = Literal["mean", "interest"]
 
 SHARP = 8.0
 _AWAY = 0.3  # how much nearness to a disliked song counts against nearness to a liked one
-_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def taste_of(songs: Sequence[int], vectors: Floats, weights: Floats, mean: Float
     return Taste(np.asarray(songs, np.int64), unit(vectors - mean), np.asarray(weights, np.float32), rule)
 
 
-def scores(taste: Taste, units: Floats) -> Floats:
+def scores(taste: Taste, units: Floats | Centred) -> Floats:
     """How well each of some units (N, D) fits a taste: (N,)."""
     if taste.rule == "mean":
         result: Floats = units @ taste.vector
@@ -77,14 +77,15 @@ def scores(taste: Taste, units: Floats) -> Floats:
     return values
 
 
-def _soft_maximum(units: Floats, own: Floats, weights: Floats) -> Floats:
+def _soft_maximum(units: Floats | Centred, own: Floats, weights: Floats) -> Floats:
     """log Σ wᵢ exp(sharp · cosᵢ) / sharp for each unit, weights scaled to sum 1. (N, D), (n, D), (n,) → (N,)."""
     shares = (weights / weights.sum()).astype(np.float32)
     result = np.empty(len(units), np.float32)
-    for start in range(0, len(units), _ROWS_AT_ONCE):
-        likeness = units[start : start + _ROWS_AT_ONCE] @ own.T
+    products = units.products(own.T) if isinstance(units, Centred) else [(slice(None), units @ own.T)]
+    for part, likeness in products:
         # Cosines lie in [-1, 1], so exp(8 · cos) neither overflows nor vanishes.
-        result[start : start + _ROWS_AT_ONCE] = np.log(np.exp(SHARP * likeness) @ shares) / SHARP
+        likeness *= SHARP
+        result[part] = np.log(np.exp(likeness, out=likeness) @ shares) / SHARP
     return result
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from app.errors import AdapterUnfit
 from app.lm.base import Base, Lower
-from app.lm.store import LoraTensors
+from app.lm.store import LoraTensors, layout
 
 BASE_SLOT = 0
 
@@ -40,9 +40,13 @@ class SlotBank:
             module = self._network.get_submodule(name)
             assert isinstance(module, nn.Linear)
             self.shapes[name] = (module.in_features, module.out_features)
-            self._a[name] = torch.zeros(slots + 1, module.in_features, rank)
-            self._b[name] = torch.zeros(slots + 1, rank, module.out_features)
             module.register_forward_hook(self._hook(name))
+        # One row holds a whole adapter, so that an adapter that is laid out alike goes in by one copy.
+        self._all = torch.zeros(slots + 1, sum(rank * (i + o) for i, o in self.shapes.values()))
+        for name, part in layout(self.shapes, rank).items():
+            (inputs, outputs), (start, middle, end) = self.shapes[name], part
+            self._a[name] = self._all[:, start:middle].view(slots + 1, inputs, rank)
+            self._b[name] = self._all[:, middle:end].view(slots + 1, rank, outputs)
 
     def _hook(self, name: str) -> Any:
         def add(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -71,9 +75,12 @@ class SlotBank:
             self._slot_of.move_to_end(key)
             return self._slot_of[key]
         slot = self._free.pop() if self._free else self._slot_of.popitem(last=False)[1]
-        for name in self.shapes:
-            self._a[name][slot].zero_()[:, : tensors.rank] = tensors.a[name]
-            self._b[name][slot].zero_()[: tensors.rank] = tensors.b[name]
+        if tensors.flat is not None and len(tensors.flat) == self._all.shape[1]:
+            self._all[slot] = tensors.flat
+        else:
+            for name in self.shapes:
+                self._a[name][slot].zero_()[:, : tensors.rank] = tensors.a[name]
+                self._b[name][slot].zero_()[: tensors.rank] = tensors.b[name]
         self._slot_of[key] = slot
         return slot
 
@@ -82,9 +89,7 @@ class SlotBank:
         with self._lock:
             slot = self._slot_of.pop(key, None)
             if slot is not None:
-                for name in self.shapes:
-                    self._a[name][slot].zero_()
-                    self._b[name][slot].zero_()
+                self._all[slot].zero_()
                 self._free.append(slot)
 
     @torch.inference_mode()

@@ -5,6 +5,7 @@ The contract is adapters/README.md. Plain PEFT files, plus card.json, which stat
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -15,12 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file
 from torch import Tensor
 
 from app.errors import AdapterAltered, AdapterMissing, AdapterUnfit
+from app.lm.centred import Floats
 from app.lm.locate import sha256_of
 
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -56,11 +61,29 @@ class AdapterFolder:
 
 @dataclass(frozen=True, slots=True)
 class LoraTensors:
-    """One adapter in RAM, ready for a slot: per target A (in, r) and B (r, out), the scale folded into B."""
+    """One adapter in RAM, ready for a slot: per target A (in, r) and B (r, out), the scale folded into B.
+
+    ``flat`` holds the same numbers in one row as ``layout`` says; a and b are then views on it.
+    """
 
     a: Mapping[str, Tensor]
     b: Mapping[str, Tensor]
     rank: int
+    flat: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(tensor.nbytes for tensor in [*self.a.values(), *self.b.values()])
+
+
+def layout(shapes: Mapping[str, tuple[int, int]], rank: int) -> dict[str, tuple[int, int, int]]:
+    """Where each target's A begins in a row that holds a whole adapter, where its B begins, and where that ends."""
+    places, start = {}, 0
+    for name, (inputs, outputs) in shapes.items():
+        places[name] = (start, start + inputs * rank, start + (inputs + outputs) * rank)
+        start = places[name][2]
+    return places
 
 
 class AdapterStore:
@@ -141,6 +164,42 @@ class AdapterStore:
             raise AdapterAltered(f"adapter {version} cannot be read: {problem}") from problem
         return _checked(version, tensors, rank, scale, shapes)
 
+    def _own_file(self, listener: str, version: str) -> Path:
+        return self.folder(listener, version).path.parent / ".own" / f"{version}.safetensors"
+
+    def write_own_vectors(
+        self, listener: str, version: str, songs: NDArray[np.int64], texts: NDArray[np.uint64], vectors: Floats
+    ) -> None:
+        """Leave the listener's songs as the version reads them; they can be made again, so nothing is fsynced.
+
+        songs: (n,) ids; texts: (n,) hashes; vectors: (n, D) float32.
+        """
+        file = self._own_file(listener, version)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        half = file.with_suffix(f".{os.getpid()}")
+        digest = {"sha256": _digest(songs, texts, vectors)}
+        save_arrays({"songs": songs, "texts": texts, "vectors": vectors}, half, metadata=digest)
+        half.replace(file)
+
+    def own_vectors(
+        self, listener: str, version: str, dimension: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint64], Floats]:
+        """What ``write_own_vectors`` left. Raises AdapterMissing or AdapterAltered."""
+        file = self._own_file(listener, version)
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                songs, texts, vectors = (opened.get_tensor(name) for name in ("songs", "texts", "vectors"))
+                stated = (opened.metadata() or {}).get("sha256")
+        except FileNotFoundError:
+            raise AdapterMissing(f"adapter {version} has no vectors beside it") from None
+        except (SafetensorError, ValueError, OSError) as problem:
+            raise AdapterAltered(f"adapter {version}: the vectors beside it cannot be read: {problem}") from problem
+        if vectors.shape != (len(songs), dimension) or len(songs) != len(texts) or vectors.dtype != np.float32:
+            raise AdapterAltered(f"adapter {version}: the vectors beside it are {vectors.shape} {vectors.dtype}")
+        if stated != _digest(songs, texts, vectors):
+            raise AdapterAltered(f"adapter {version}: the vectors beside it do not have their sha256")
+        return songs, texts, vectors
+
     def versions(self, listener: str) -> list[str]:
         """Ids of complete versions on disk."""
         home = self.root / listener
@@ -150,6 +209,7 @@ class AdapterStore:
         """Delete one version, or everything of a listener."""
         if version is not None:
             shutil.rmtree(self.folder(listener, version).path, ignore_errors=True)
+            self._own_file(listener, version).unlink(missing_ok=True)
             return
         if not _ID.fullmatch(listener):
             raise AdapterMissing(f"{listener!r} is no listener id")
@@ -171,18 +231,29 @@ def _checked(
         odd: Sequence[str] = sorted(set(tensors) ^ expected)
         raise AdapterUnfit(f"adapter {version} has other tensors than the base's targets, for instance {odd[0]}")
     a, b = {}, {}
+    flat = torch.empty(sum(rank * (inputs + outputs) for inputs, outputs in shapes.values()))
+    places = layout(shapes, rank)
     for name, (inputs, outputs) in shapes.items():
         down, up = tensors[_key(name, "A")].float(), tensors[_key(name, "B")].float()
         if down.shape != (rank, inputs) or up.shape != (outputs, rank):
             raise AdapterUnfit(f"adapter {version}: wrong shape at {name}: {tuple(down.shape)}, {tuple(up.shape)}")
-        a[name], b[name] = down.T.contiguous(), (scale * up.T).contiguous()
+        start, middle, end = places[name]
+        a[name] = flat[start:middle].view(inputs, rank).copy_(down.T)
+        b[name] = flat[middle:end].view(rank, outputs).copy_(scale * up.T)
         if not (torch.isfinite(a[name]).all() and torch.isfinite(b[name]).all()):
             raise AdapterUnfit(f"adapter {version}: values that are not finite at {name}")
-    return LoraTensors(a, b, rank)
+    return LoraTensors(a, b, rank, flat)
 
 
 def _key(name: str, half: str) -> str:
     return f"{_PREFIX}{name}.lora_{half}.weight"
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _fsync(path: Path) -> None:

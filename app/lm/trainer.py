@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from app.errors import Cancelled
 from app.lm.base import Base, Lower
 from app.lm.ranking import SHARP, Rule
 from app.lm.vectors import Snapshot
+
+_MOST_FOR_COVARIANCE = 100_000  # songs: more would not change it, and they are read into RAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +93,35 @@ Report = Callable[[Progress], None]
 
 
 def lower_all(base: Base, texts: Sequence[str], batch: int = 64, pulse: Callable[[int], None] | None = None) -> Lower:
-    """Lower activations of many texts, padded to the longest of all; ``pulse`` hears how many are done."""
-    parts: list[tuple[list[int], Lower]] = []
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        parts.append((rows, base.lower([texts[i] for i in rows])))
+    """Lower activations of many texts, padded to the longest of all; ``pulse`` hears how many are done.
+
+    The base keeps them: the next retrain reads most songs again.
+    """
+    known = {at: row for at, text in enumerate(texts) if (row := base.lower_kept.get(text)) is not None}
+    missing = [at for at in range(len(texts)) if at not in known]
+    done = len(texts) - len(missing)
+    if pulse is not None and done:
+        pulse(done)
+    for rows, input_ids, mask in base.groups([texts[at] for at in missing], batch):
+        lower = base.lower_of(input_ids, mask)
+        for place, at in enumerate(missing[i] for i in rows):
+            known[at] = _row(lower, place)
+            base.lower_kept.put(texts[at], known[at], known[at].hidden.nbytes)
+        done += len(rows)
         if pulse is not None:
-            pulse(start + len(rows))
-    longest = max(part.mask.shape[1] for _, part in parts)
-    hidden = torch.zeros(len(texts), longest, parts[0][1].hidden.shape[2])
-    ids = torch.zeros(len(texts), longest, dtype=torch.long)
-    mask = torch.zeros(len(texts), longest, dtype=torch.long)
-    for rows, part in parts:
-        width = part.mask.shape[1]
-        hidden[rows, :width], ids[rows, :width], mask[rows, :width] = part.hidden, part.input_ids, part.mask
-    return Lower(hidden, ids, mask)
+            pulse(done)
+    return _padded([known[at] for at in range(len(texts))])
+
+
+def _padded(rows: Sequence[Lower]) -> Lower:
+    pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
+    return Lower(pad([r.hidden for r in rows]), pad([r.input_ids for r in rows]), pad([r.mask for r in rows]))
+
+
+def _row(lower: Lower, place: int) -> Lower:
+    """One text of a batch without its padding: hidden (T, H), the others (T,)."""
+    length = int(lower.mask[place].sum())
+    return Lower(lower.hidden[place, :length].clone(), lower.input_ids[place, :length], lower.mask[place, :length])
 
 
 def whitener(units: Tensor, ridge: float) -> Tensor:
@@ -150,7 +166,7 @@ class Trainer:
         songs = _largest(songs, settings.most_songs)
         self.songs = songs
         self.mean = torch.from_numpy(catalogue.mean)
-        self.units = torch.from_numpy(catalogue.units)
+        self.units = catalogue.units
         unknown = torch.ones(len(catalogue.ids), dtype=torch.bool)
         unknown[torch.from_numpy(known)] = False
         self.unknown = torch.nonzero(unknown).squeeze(1)
@@ -170,7 +186,7 @@ class Trainer:
         with torch.inference_mode():
             self._own = self._unit(self._encode(network, lower))  # B = 0: the base's own vectors
         if self.settings.rule == "mean":
-            white = whitener(self.units, self.settings.ridge)
+            white = whitener(torch.from_numpy(self.units[:_MOST_FOR_COVARIANCE]), self.settings.ridge)
             liked, disliked = self._own[self.liked_at], self._own[self.disliked_at]
             self._target = personal_solve(liked, self.weights, disliked, white, self.settings)
         losses: list[float] = []
@@ -245,7 +261,7 @@ class Trainer:
         most = min(self.settings.negatives, (len(self.unknown) + 1) // 2)
         drawn = torch.randperm(len(self.unknown), generator=self.random)[:most]
         own = self._own[self.liked_at[sample[chosen]]]
-        wrong = torch.cat([self.units[self.unknown[drawn]], self._own[self.disliked_at]])
+        wrong = torch.cat([torch.from_numpy(self.units[self.unknown[drawn].numpy()]), self._own[self.disliked_at]])
         speaking = torch.cat([wrong, own]) @ adapted.T * SHARP + weights.log()  # (W + P, S)
         losses = []
         for place, song in enumerate(chosen.tolist()):

@@ -12,19 +12,20 @@ import hashlib
 import os
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import VectorsDamaged
+from app.lm.centred import Centred, Floats, RowOf, Stored
 
 _INDEX = np.dtype([("song", "<i8"), ("text", "<u8"), ("crc", "<u4")])
 
-Floats = NDArray[np.float32]
+__all__ = ["CatalogueVectors", "Floats", "Snapshot", "snapshot_of", "text_hash", "unit"]
 
 
 def unit(vectors: Floats) -> Floats:
@@ -43,27 +44,32 @@ def text_hash(text: str) -> int:
 class Snapshot:
     """The catalogue at one moment.
 
-    ids: (n,) int64; vectors: (n, D) float32 unit rows as encoded; mean: (D,) float32; units: (n, D) float32, the
-    vectors less their mean, scaled to length 1: what is ranked.
+    ids: (n,) int64; vectors: (n, D) float32 unit rows as encoded, read from the disk where they are asked for; mean:
+    (D,) float32; units: (n, D) float32, the vectors less their mean, scaled to length 1: what is ranked; mark: nothing
+    but itself, by which whoever keeps something of this moment knows it again without keeping the moment.
     """
 
     ids: NDArray[np.int64]
-    vectors: Floats
+    vectors: Stored
     mean: Floats
-    units: Floats
-    row_of: Mapping[int, int]
+    units: Centred
+    row_of: RowOf
+    mark: object = field(default_factory=object)
 
     def rows(self, songs: Sequence[int]) -> NDArray[np.int64]:
         """Row numbers of those songs that are encoded."""
-        return np.array([self.row_of[s] for s in songs if s in self.row_of], dtype=np.int64)
+        found = self.row_of.find(songs)
+        return found[found >= 0]
 
 
-def snapshot_of(ids: NDArray[np.int64], vectors: Floats) -> Snapshot:
-    """A Snapshot of songs with unit vectors (n, D)."""
-    mean: Floats = np.zeros(vectors.shape[1], np.float32)
-    if len(ids):
-        mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return Snapshot(ids, vectors, mean, unit(vectors - mean), {int(song): row for row, song in enumerate(ids)})
+def snapshot_of(ids: NDArray[np.int64], vectors: Floats, keep: NDArray[np.int64] | None = None) -> Snapshot:
+    """A Snapshot of songs with unit vectors (n, D), or of those rows of a larger array that ``keep`` names."""
+    stored = Stored(vectors, keep)
+    total = np.zeros(stored.shape[1], np.float64)
+    for _, rows in stored.parts():
+        total += rows.sum(axis=0, dtype=np.float64)
+    mean: Floats = (total / max(len(stored), 1)).astype(np.float32)
+    return Snapshot(ids, stored, mean, Centred(stored, mean), RowOf(ids))
 
 
 class CatalogueVectors:
@@ -152,12 +158,10 @@ class CatalogueVectors:
             return
         entries = np.fromfile(self._index, dtype=_INDEX, count=count)
         self._check_length(count)
-        mapped = np.memmap(self._vectors, dtype="<f4", mode="r", shape=(count, self.dimension))
-        latest = {int(song): row for row, song in enumerate(entries["song"])}
-        keep = np.fromiter(latest.values(), dtype=np.int64, count=len(latest))
-        vectors: Floats = np.asarray(mapped if len(keep) == count else mapped[keep], dtype=np.float32)
+        mapped = np.asarray(np.memmap(self._vectors, dtype="<f4", mode="r", shape=(count, self.dimension)))
+        keep = _latest(entries["song"])
         ids = entries["song"][keep].astype(np.int64)
-        self._snapshot = snapshot_of(ids, vectors)
+        self._snapshot = snapshot_of(ids, mapped, None if len(keep) == count else keep)
         self._seen = count
 
     def check(self) -> list[int]:
@@ -180,6 +184,14 @@ class CatalogueVectors:
                 file.unlink(missing_ok=True)
         with self._lock:
             self._snapshot, self._seen, self._texts, self._texts_seen = None, -1, {}, 0
+
+
+def _latest(songs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each song was written last, in the order in which they were written first."""
+    _, first = np.unique(songs, return_index=True)
+    _, last = np.unique(songs[::-1], return_index=True)
+    result: NDArray[np.int64] = (len(songs) - 1 - last)[np.argsort(first)]
+    return result
 
 
 def _write_at(path: Path, offset: int, data: bytes) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import delete, select
+from sqlalchemy import CursorResult, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,6 +20,7 @@ from app.tables import BrowserSession, Invite, Listener, now
 _DAY = 86_400
 _NAME_MOST = 60
 _SEEN_EVERY = 300
+_KEY = 16  # digits of a session's hash that name it among one listener's own
 
 
 def token_hash(token: str) -> str:
@@ -134,6 +136,7 @@ class SignedIn:
     time_zone: str
     live_version: str | None
     sharing: str
+    session: str = ""  # the key of the browser's session, as SeenSession has it
 
 
 def check_credentials(listener: Listener | None, password: str) -> Listener:
@@ -166,7 +169,9 @@ def whose_session(db: Session, token: str) -> tuple[SignedIn, bool] | None:
     if row is None:
         return None
     session, who = row
-    signed_in = SignedIn(who.id, who.name, who.is_admin, who.time_zone, who.live_version, who.sharing)
+    signed_in = SignedIn(
+        who.id, who.name, who.is_admin, who.time_zone, who.live_version, who.sharing, session.token_hash[:_KEY]
+    )
     return signed_in, session.seen_at < now() - _SEEN_EVERY
 
 
@@ -177,15 +182,22 @@ def touch_session(db: Session, token: str, days: int) -> None:
         session.seen_at, session.expires_at = now(), now() + days * _DAY
 
 
+def sweep(db: Session) -> int:
+    """Remove sessions and links that have ended, and links that were used; returns how many."""
+    ended = delete(BrowserSession).where(BrowserSession.expires_at < now())
+    links = delete(Invite).where((Invite.expires_at < now()) | Invite.used_at.is_not(None))
+    return sum(cast("CursorResult[object]", db.execute(statement)).rowcount for statement in (ended, links))
+
+
 def end_session(db: Session, token: str) -> None:
     """Sign out of one browser."""
     db.execute(delete(BrowserSession).where(BrowserSession.token_hash == token_hash(token)))
 
 
 def end_all(db: Session, listener_id: str, but: str = "") -> None:
-    """Sign out everywhere, as a new password does; but not of the browser whose token is given."""
+    """Sign out everywhere, as a new password does; but not of the browser whose session's key is given."""
     mine = delete(BrowserSession).where(BrowserSession.listener_id == listener_id)
-    db.execute(mine.where(BrowserSession.token_hash != token_hash(but)))
+    db.execute(mine.where(func.substr(BrowserSession.token_hash, 1, _KEY) != but))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,15 +211,11 @@ class SeenSession:
     is_this: bool
 
 
-_KEY = 16  # digits of a session's hash that name it among one listener's own
-
-
-def sessions(db: Session, listener_id: str, token: str) -> list[SeenSession]:
-    """A listener's signed-in browsers, the one that asks first, then the last seen."""
+def sessions(db: Session, listener_id: str, this: str) -> list[SeenSession]:
+    """A listener's signed-in browsers: the one whose key is given first, then the last seen."""
     mine = select(BrowserSession).where(BrowserSession.listener_id == listener_id, BrowserSession.expires_at >= now())
-    this = token_hash(token)
     seen = [
-        SeenSession(row.token_hash[:_KEY], row.agent, row.created_at, row.seen_at, row.token_hash == this)
+        SeenSession(row.token_hash[:_KEY], row.agent, row.created_at, row.seen_at, row.token_hash[:_KEY] == this)
         for row in db.scalars(mine.order_by(BrowserSession.seen_at.desc(), BrowserSession.created_at.desc()))
     ]
     return sorted(seen, key=lambda session: not session.is_this)
@@ -222,10 +230,15 @@ def end_one(db: Session, listener_id: str, key: str) -> None:
     db.delete(found[0])
 
 
+def has_password(db: Session, listener_id: str, password: str) -> bool:
+    """Whether a listener's password is that."""
+    return verify(db.get_one(Listener, listener_id).password_hash, password)
+
+
 def change_password(db: Session, listener_id: str, current: str, password: str) -> None:
     """Set a new password and end every session. Raises BadInput for a wrong current one or an unfit new one."""
     listener = db.get_one(Listener, listener_id)
-    if not verify(listener.password_hash, current):
+    if not has_password(db, listener_id, current):
         raise BadInput("The current password is not that.")
     listener.password_hash = hash_password(password, [listener.name])
     end_all(db, listener_id)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from app.lm.asking import Own
     from app.lm.song_text import SongText
 
-_YEAR = 365 * 86_400
+_DAY = 86_400
+_YEAR = 365 * _DAY
 _OLD_STILL = 0.3  # what a play of long ago keeps of its weight
 _LOVE, _DISLIKE, _SKIP = 2.0, -0.3, -0.05
 _PICK_FADES_AT = 10.0  # songs at which a pick counts half
@@ -85,6 +86,7 @@ def read(db: Session, listener: str, write_text: SongText, *, lately_days: int =
     """A listener's history as it stands now."""
     tallies: dict[int, _Tally] = defaultdict(_Tally)
     clock = now()
+    midnight = clock - clock % _DAY  # ages count from here, so that weights, and what follows from them, last a day
     columns = select(Listen.song_id, Listen.listened_at, Listen.plays, Listen.rating, Listen.ended)
     for song, at, plays, rating, ended in db.execute(columns.where(Listen.listener_id == listener)):
         tally = tallies[song]
@@ -95,7 +97,7 @@ def read(db: Session, listener: str, write_text: SongText, *, lately_days: int =
         if ended == "skipped":
             tally.skips += plays
         else:
-            age = 0.0 if at is None else max(0, clock - at) / _YEAR
+            age = 0.0 if at is None else max(0, midnight - at) / _YEAR
             tally.plays += plays * (_OLD_STILL + (1 - _OLD_STILL) * 0.5**age)
     verdicts = listens.verdicts(db, listener)
     for song in verdicts:
@@ -105,7 +107,7 @@ def read(db: Session, listener: str, write_text: SongText, *, lately_days: int =
     entries = [e for e in entries if e.weight != 0]
     entries += _picks(db, listener, sum(e.weight > 0 for e in entries), write_text)
     entries.sort(key=lambda e: (-abs(e.weight), e.id))
-    lately = {s for s, t in tallies.items() if t.last is not None and t.last > clock - lately_days * 86_400}
+    lately = {s for s, t in tallies.items() if t.last is not None and t.last > clock - lately_days * _DAY}
     return History(tuple(entries), frozenset(tallies), frozenset(lately), verdicts)
 
 

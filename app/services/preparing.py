@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from tqdm import tqdm
 
@@ -30,6 +31,13 @@ def alembic_config(url: str) -> Config:
     config.set_main_option("path_separator", "os")
     config.attributes["url"] = url
     return config
+
+
+@lru_cache
+def revisions() -> list[str]:
+    """Every revision of the schema that this Earshot knows, oldest first."""
+    script = ScriptDirectory.from_config(alembic_config("sqlite://"))
+    return [revision.revision for revision in script.walk_revisions()][::-1]
 
 
 def migrate(url: str, revision: str = "head") -> None:

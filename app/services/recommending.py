@@ -92,8 +92,7 @@ def recommend(
     ranked, version = engine.recommend(
         listener_id, listener.live_version, own, ask, lambda ids: catalogue.artist_keys(db, ids)
     )
-    speaking = {song for entry in ranked for song, _ in entry.speaks if song > 0}
-    songs = catalogue.songs(db, {entry.song for entry in ranked} | speaking)
+    songs = catalogue.songs(db, {entry.song for entry in ranked} | {song for e in ranked for song in _speaking(e)})
     labels = {e.id: e.label for e in past.entries if e.id < 0}
     suggestions = tuple(
         Suggestion(
@@ -103,6 +102,11 @@ def recommend(
         if entry.song in songs
     )
     return Recommended(suggestions, version, bool(own))
+
+
+def _speaking(entry: Ranked) -> list[int]:
+    """The songs, not picks, of which the reasons are chosen: with each pick standing for itself no more are needed."""
+    return [own for own, _ in entry.speaks if own > 0 and own != entry.song][:_REASONS]
 
 
 def _reasons(entry: Ranked, songs: dict[int, Song], labels: dict[int, str]) -> tuple[Reason, ...]:

@@ -43,6 +43,7 @@ RULES: dict[str, Rule] = {
     # home, health
     "GET /": OPEN,
     "GET /healthz": OPEN,
+    "GET /readyz": OPEN,
     # accounts
     "GET /setup": OPEN,
     "POST /setup": OPEN,
@@ -82,6 +83,16 @@ RULES: dict[str, Rule] = {
     # settings
     "GET /settings": MEMBER,
     "POST /settings/time-zone": MEMBER,
+    "POST /settings/sessions/end": OWN,
+    "POST /settings/password": MEMBER,
+    "POST /settings/delete": MEMBER,
+    # admin
+    "GET /admin": ADMIN,
+    "POST /admin/people/{person_id}/rights": ADMIN,
+    "POST /admin/people/{person_id}/reset": ADMIN,
+    "POST /admin/invites/{invite_key}/end": ADMIN,
+    "POST /admin/jobs/{person_id}/cancel": ADMIN,
+    "POST /admin/backup": ADMIN,
     # friends
     "GET /friends": MEMBER,
     "POST /friends/invite": MEMBER,
@@ -109,6 +120,11 @@ def set_cookie(response: Response, settings: Settings, token: str) -> None:
         cookie_name(settings), token, max_age=settings.session_days * 86_400, path="/", secure=settings.https,
         httponly=True, samesite="lax",
     )  # fmt: skip
+
+
+def forget_cookie(response: Response, settings: Settings) -> None:
+    """Have the browser drop its session."""
+    response.delete_cookie(cookie_name(settings), path="/", secure=settings.https, httponly=True)
 
 
 def anyone(request: Request, state: Shared) -> SignedIn | None:

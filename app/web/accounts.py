@@ -14,7 +14,7 @@ from app.errors import BadInput, Conflict, NotSignedIn
 from app.services import accounts, catalogue, listens
 from app.services.text import clean, fold
 from app.tables import Listener
-from app.web.access import Me, Shared, Stranger, cookie_name, set_cookie
+from app.web.access import Me, Shared, Stranger, cookie_name, forget_cookie, set_cookie
 from app.web.limits import LOGIN
 from app.web.rendering import State, go, local_path, page
 
@@ -96,7 +96,7 @@ def logout(request: Request, state: Shared, who: Me) -> Response:
     with state.db.write() as db:
         accounts.end_session(db, request.cookies.get(cookie_name(state.settings), ""))
     response = go("/login")
-    response.delete_cookie(cookie_name(state.settings), path="/", secure=state.settings.https, httponly=True)
+    forget_cookie(response, state.settings)
     return response
 
 

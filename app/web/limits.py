@@ -31,6 +31,7 @@ LOGIN = Limit("sign-in", "60 per 15 minutes", "20 per 15 minutes")
 SIGN_UP = Limit("sign-up", "20 per hour", "20 per hour")
 INVITE = Limit("invite", "60 per hour", "30 per hour")
 TOKEN = Limit("token", "60 per hour", "30 per hour")
+PASSWORD = Limit("password", "30 per 15 minutes", "10 per 15 minutes")
 RETRAIN = Limit("retrain", "60 per hour", "20 per hour")
 
 # "METHOD path" as in access.py's RULES. A sign-in counts for the account named in its form as well, in web/accounts.py.
@@ -40,6 +41,8 @@ LIMITS: dict[str, Limit] = {
     "POST /join/{token}": SIGN_UP,
     "POST /friends/invite": INVITE,
     "POST /taste/retrain": RETRAIN,
+    "POST /settings/password": PASSWORD,
+    "POST /settings/delete": PASSWORD,
 }
 
 

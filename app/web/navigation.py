@@ -32,6 +32,7 @@ MORE = (
     Room("/browse", "Browse", "browse", ("genres", "decades", "artists", "songs")),
     Room("/listens", "Listens", "listens"),
     Room("/settings", "Settings", "settings"),
+    Room("/admin", "Administration", "admin", admin_only=True),
 )
 
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from app.services import accounts
 from app.services.accounts import SignedIn
 from app.tables import Listener
+from app.web import own_account
 from app.web.access import Me, Shared
 from app.web.rendering import State, go, page
 
@@ -42,7 +43,12 @@ def _time_zone(state: State, db: Session, who: SignedIn) -> dict[str, Any]:
 
 
 # In the order of the page; other rooms add theirs here.
-SECTIONS = (Section("time-zone", "Time zone", "time_zone.html", _time_zone),)
+SECTIONS = (
+    Section("time-zone", "Time zone", "time_zone.html", _time_zone),
+    Section("sessions", "Signed-in browsers", "sessions.html", own_account.sessions_shown),
+    Section("password", "Password", "password.html", own_account.nothing_shown),
+    Section("leaving", "Delete my account", "leaving.html", own_account.leaving_shown),
+)
 
 
 @router.get("")

@@ -71,7 +71,7 @@ def free_vector(engine: Engine, case: Case, own: Sequence[Own]) -> Floats:
     if taste.empty:
         return _wished(engine, case, taste)
     snapshot = engine.vectors.snapshot()
-    units = torch.from_numpy(snapshot.units)
+    units = torch.from_numpy(np.asarray(snapshot.units))
     liked = taste.weights > 0
     rows = torch.from_numpy(snapshot.rows(taste.songs[liked].tolist()))
     weights = torch.from_numpy(taste.weights[liked] / taste.weights[liked].sum())

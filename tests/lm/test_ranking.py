@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.lm import ranking
+from app.lm import centred, ranking
 from app.lm.ranking import SHARP, Rule, Taste
 from app.lm.vectors import Snapshot, unit
 
@@ -32,7 +32,7 @@ def taste(weights: list[float], rule: Rule, seed: int = 3) -> tuple[Taste, Snaps
 def cosines(weights: list[float], catalogue: Snapshot, seed: int = 3) -> Doubles:
     """What ``taste`` makes, by definition and in double precision: cosines of catalogue and own songs (N, n)."""
     mean = catalogue.mean.astype(np.float64)
-    centred, own = catalogue.vectors - mean, random_units(len(weights), D, seed) - mean
+    centred, own = np.asarray(catalogue.vectors) - mean, random_units(len(weights), D, seed) - mean
     lengths = np.linalg.norm(centred, axis=1)[:, None] * np.linalg.norm(own, axis=1)
     result: Doubles = centred @ own.T / lengths
     return result
@@ -71,7 +71,7 @@ def test_a_catalogue_of_more_rows_than_are_scored_at_once_is_scored_to_its_end(
 ) -> None:
     found, catalogue = taste([1.0, 2.0, -1.0], "interest")
     at_once = ranking.scores(found, catalogue.units)
-    monkeypatch.setattr(ranking, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(centred, "ROWS_AT_ONCE", 7)
     np.testing.assert_allclose(ranking.scores(found, catalogue.units), at_once, atol=1e-6)
 
 

@@ -77,7 +77,7 @@ def test_a_song_encoded_again_replaces_its_old_row(vectors: CatalogueVectors) ->
     snapshot = vectors.snapshot()
     assert snapshot.ids.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(snapshot.vectors, np.stack([old[0], new[0], old[2]]))
-    np.testing.assert_allclose(snapshot.mean, snapshot.vectors.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(snapshot.mean, np.asarray(snapshot.vectors).mean(axis=0), atol=1e-6)
 
 
 def test_new_songs_and_songs_whose_text_has_changed_are_stale(vectors: CatalogueVectors) -> None:
@@ -152,7 +152,7 @@ def test_the_check_names_the_song_whose_row_was_altered(vectors: CatalogueVector
 def test_cleared_vectors_are_encoded_anew(vectors: CatalogueVectors) -> None:
     add(vectors, [1, 2], seed=1)
     held = vectors.snapshot()
-    copy = held.vectors.copy()
+    copy = np.array(held.vectors)
     vectors.clear()
     assert len(vectors.snapshot().ids) == 0
     assert vectors.stale([(1, "song 1")]) == [(1, "song 1")]

@@ -61,10 +61,21 @@ def _blend(db: Session, owner: str) -> str:
     return blends.start(db, owner, [friend.id]).id
 
 
+def _session(db: Session, owner: str) -> str:
+    return accounts.token_hash(accounts.start_session(db, owner, 1))[:16]
+
+
+def _invite(db: Session, owner: str) -> str:
+    return accounts.token_hash(accounts.invite(db, owner, 1))[:16]
+
+
 MAKERS: dict[str, Callable[[Session, str], str]] = {
     "listen_id": _listen,
     "song_id": _song,
     "version": _version,
+    "session": _session,
+    "invite_key": _invite,
+    "person_id": lambda db, owner: owner,
     "token": lambda db, owner: accounts.invite(db, owner, 1),
     "link": _link,
     "blend": _blend,
@@ -80,6 +91,8 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /listens": {"artist": "Queen", "title": "39"},
     "POST /songs/{song_id}/feedback": {"verdict": "love"},
     "POST /songs/{song_id}/genres": {"genres": "rock"},
+    "POST /settings/sessions/end": {"session": "{session}"},
+    "POST /settings/time-zone": {"zone": "UTC"},
     "POST /friends/sharing": {"sharing": "off"},
     "POST /friends/invite/revoke": {"link": "{link}"},
     "POST /blends/{blend}/weights": {"person": "{person}", "weight": "3"},

@@ -1,0 +1,45 @@
+"""Take songs that are gone out of the catalogue vectors, for every base that has encoded them. Needs no base."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from app.lm.vectors import _INDEX as INDEX
+
+_ROWS = 4096
+
+
+def keep_only(root: Path, known: Collection[int]) -> int:
+    """Drop the rows of songs that are not known, and rows that a later one replaced; returns how many went."""
+    wanted = np.fromiter(known, dtype=np.int64, count=len(known))
+    return sum(_compact(folder, wanted) for folder in sorted(root.glob("*")) if (folder / "index.bin").exists())
+
+
+def _compact(folder: Path, wanted: np.ndarray) -> int:
+    index, vectors = folder / "index.bin", folder / "vectors.f32"
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        entries = np.fromfile(index, dtype=INDEX)
+        latest = {int(song): row for row, song in enumerate(entries["song"])}
+        rows = np.array(sorted(latest.values()), dtype=np.int64)
+        keep = rows[np.isin(entries["song"][rows], wanted)]
+        if len(keep) == len(entries) or vectors.stat().st_size % len(entries):
+            return 0  # nothing to do, or damaged: then it is for `earshot doctor` to say so
+        width = vectors.stat().st_size // len(entries) // 4
+        mapped = np.memmap(vectors, dtype="<f4", mode="r", shape=(len(entries), width))
+        with (folder / "vectors.new").open("wb") as stream:
+            for start in range(0, len(keep), _ROWS):
+                stream.write(mapped[keep[start : start + _ROWS]].tobytes())
+            stream.flush()
+            os.fsync(stream.fileno())
+        (folder / "index.new").write_bytes(entries[keep].tobytes())
+        # A kill between these two leaves an empty index: the catalogue is encoded again, and nothing is mixed up.
+        os.truncate(index, 0)
+        (folder / "vectors.new").rename(vectors)
+        (folder / "index.new").rename(index)
+        return len(entries) - len(keep)

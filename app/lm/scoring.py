@@ -1,0 +1,54 @@
+"""A listener's scores over the whole catalogue, kept until something that they follow from changes.
+
+Scoring ten thousand songs against a hundred of a listener's takes ten milliseconds, looking up that nothing has changed
+a tenth of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.lm.asking import Own
+from app.lm.centred import Floats
+from app.lm.kept import Kept
+from app.lm.ranking import Taste
+from app.lm.vectors import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """values: (N,) in the catalogue's row order, not to be written to; version: the adapter that answered."""
+
+    version: str | None
+    own: tuple[Own, ...]
+    catalogue: object
+    values: Floats
+    taste: Taste
+
+    @property
+    def size(self) -> int:
+        """Bytes, near enough."""
+        return self.values.nbytes + self.taste.units.nbytes + sum(200 + len(song.text) for song in self.own)
+
+
+class Scores:
+    """Scores by listener, bounded in bytes. All methods may be called from any thread."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._kept: Kept[Scored] = Kept(most_bytes)
+
+    def get(self, listener: str, version: str | None, own: Sequence[Own], snapshot: Snapshot) -> Scored | None:
+        """What was scored for exactly these songs and weights, this version and this catalogue."""
+        kept = self._kept.get(listener)
+        if kept is None or kept.catalogue is not snapshot.mark or kept.version != version or kept.own != tuple(own):
+            return None
+        return kept
+
+    def keep(self, listener: str, scored: Scored) -> None:
+        """In place of what was kept of this listener."""
+        self._kept.put(listener, scored, scored.size)
+
+    def forget(self, listener: str) -> None:
+        """Drop a listener's."""
+        self._kept.drop(listener)

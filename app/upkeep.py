@@ -1,0 +1,112 @@
+"""Wires what the worker does beside jobs: tidy, back up and prove the backup, shred what was deleted."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import gmtime, strftime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db import Database
+from app.errors import AdapterProblem, BadInput, TooBusy
+from app.services import accounts, backup, preparing, privacy
+from app.services.chores import Doing
+from app.services.recommending import EngineTypes, recommend
+from app.settings import Settings
+from app.tables import Listener, Song
+
+if TYPE_CHECKING:
+    from app.lm.engine import Engine
+
+_DAY = 86_400
+_ASKED = 3  # listeners whom a restored backup must give a list to
+
+
+def doings(
+    database: Database, settings: Settings, open_engine: Callable[[], Engine], kinds: EngineTypes
+) -> dict[str, Doing]:
+    """Every chore of this place, by name."""
+
+    def tidy() -> str:
+        with database.write() as db:
+            return f"{accounts.sweep(db)} sessions and links that had ended were removed"
+
+    def save() -> str:
+        file = settings.backups / f"earshot-{strftime('%Y%m%d-%H%M%S', gmtime())}.tar.gz"
+        made = backup.back_up(database, settings.adapters, file)
+        asked = prove(file, open_engine(), kinds)
+        gone = rotate(settings.backups, settings.backup_keep)
+        return f"{file.name}: {made.adapters} adapters; restored on trial, {asked} lists asked; {gone} old ones removed"
+
+    def shred() -> str:
+        return shred_all(database, settings)
+
+    regular = {"tidy": Doing(tidy, _DAY), "shred": Doing(shred)}
+    hours = settings.backup_hours
+    return regular | ({"backup": Doing(save, hours * 3600)} if hours and database.is_sqlite else {})
+
+
+def prove(file: Path, engine: Engine, kinds: EngineTypes) -> int:
+    """Restore a backup into a fresh place and ask it for lists; returns for how many listeners. Raises BadInput."""
+    from app.lm.engine import Engine
+
+    with tempfile.TemporaryDirectory(prefix="earshot-prove-") as place:
+        settings = Settings(home=Path(place), database_url="")
+        backup.restore(file, settings.data, settings.adapters)
+        preparing.migrate(settings.url)
+        restored = Database(settings.url)
+        try:
+            trial = Engine(engine.base, dataclasses.replace(engine.settings, adapters=settings.adapters))
+            with restored.read() as db:
+                people = _to_ask(db)
+                for who in people:
+                    _ask(db, trial, kinds, who, _is_fit(engine, who))
+                return len(people)
+        finally:
+            restored.close()
+
+
+def _to_ask(db: Session) -> list[Listener]:
+    return list(db.scalars(select(Listener).order_by(Listener.live_version.is_(None), Listener.id).limit(_ASKED)))
+
+
+def _is_fit(engine: Engine, who: Listener) -> bool:
+    """Whether the running place itself can use the listener's live version: a backup mends no broken one."""
+    try:
+        return who.live_version is None or bool(engine.adapter(who.id, who.live_version))
+    except AdapterProblem:
+        return False
+
+
+def _ask(db: Session, engine: Engine, kinds: EngineTypes, who: Listener, is_fit: bool) -> None:
+    made = recommend(db, engine, kinds, who.id)
+    if is_fit and made.has_history and made.version != who.live_version:
+        raise BadInput(f"Restored on trial, the backup does not answer {who.id} with version {who.live_version}.")
+
+
+def rotate(folder: Path, keep: int) -> int:
+    """Remove all but the newest backups of the schedule; returns how many."""
+    old = sorted(folder.glob("earshot-*.tar.gz"))[:-keep]
+    for file in old:
+        file.unlink()
+    return len(old)
+
+
+def shred_all(database: Database, settings: Settings) -> str:
+    """Remove what deleted rows left in files: vectors of songs that are gone, free pages, the write-ahead log.
+
+    Raises TooBusy if somebody was reading just then.
+    """
+    from app.lm.compacting import keep_only
+
+    with database.read() as db:
+        songs = set(db.scalars(select(Song.id)))
+    gone = keep_only(settings.vectors, songs)
+    if not privacy.shred(database):
+        raise TooBusy("Somebody was reading the database; what was deleted is shredded in a minute.")
+    return f"the database was rewritten, {gone} vectors of songs that are gone were removed"

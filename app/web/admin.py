@@ -1,0 +1,75 @@
+"""The administrator's page: people, invites, jobs, health, storage, backup."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
+
+from app.services import accounts, administering, chores, retraining
+from app.web.access import Me, Shared
+from app.web.health import missing
+from app.web.rendering import go, page
+
+router = APIRouter(prefix="/admin")
+
+
+@router.get("")
+def overview(request: Request, state: Shared, who: Me) -> Response:
+    return _page(request, state)
+
+
+def _page(request: Request, state: Shared, link: str = "", link_for: str = "") -> Response:
+    settings = state.settings
+    places = [
+        ("data, with everything in it", settings.data), ("catalogue vectors", settings.vectors),
+        ("backups", settings.backups), ("adapters", settings.adapters),
+    ]  # fmt: skip
+    with state.db.read() as db:
+        return page(
+            request, "admin.html", people=administering.people(db), invites=administering.invites(db),
+            jobs=administering.jobs(db), chores=administering.chores(db), storage=administering.storage(places),
+            missing=missing(state), active=retraining.ACTIVE, link=link, link_for=link_for,
+            backups=sorted((f.name for f in settings.backups.glob("*.tar.gz")), reverse=True),
+        )  # fmt: skip
+
+
+@router.post("/people/{person_id}/rights")
+def rights(state: Shared, who: Me, person_id: str, admin: Annotated[str, Form()] = "") -> Response:
+    """Make somebody an administrator ("yes"), or take it from them."""
+    with state.db.write() as db:
+        administering.set_administrator(db, person_id, admin == "yes")
+    return go("/admin#people")
+
+
+@router.post("/people/{person_id}/reset")
+def reset(request: Request, state: Shared, who: Me, person_id: str) -> Response:
+    """A link, shown this once, by which somebody sets a new password; they are signed out everywhere."""
+    with state.db.write() as db:
+        person = administering.person(db, person_id)
+        token = accounts.reset_password(db, person, state.settings.invite_days)
+    return _page(request, state, str(request.url_for("join_form", token=token)), person.name)
+
+
+@router.post("/invites/{invite_key}/end")
+def end_invite(state: Shared, who: Me, invite_key: str) -> Response:
+    with state.db.write() as db:
+        administering.end_invite(db, invite_key)
+    return go("/admin#invites")
+
+
+@router.post("/jobs/{person_id}/cancel")
+def cancel(state: Shared, who: Me, person_id: str) -> Response:
+    """Stop somebody's retrain."""
+    with state.db.write() as db:
+        retraining.cancel(db, administering.person(db, person_id).id)
+    return go("/admin#jobs")
+
+
+@router.post("/backup")
+def back_up(state: Shared, who: Me) -> Response:
+    """Have a backup made by the worker as soon as it is free."""
+    with state.db.write() as db:
+        chores.ask(db, "backup")
+    return go("/admin#backup")

@@ -1,0 +1,234 @@
+"""A home to measure in: the starter catalogue's first songs, listeners with adapters, and the app as it is served."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from sqlalchemy import func, select, text
+
+from app.db import Database
+from app.lm.engine import Engine
+from app.lm.song_text import song_text
+from app.lm.vectors import unit
+from app.main import open_engine
+from app.services import accounts, catalogue, listens, preparing
+from app.settings import PROJECT, Settings
+from app.starter.reading import read
+from app.tables import AdapterVersion, Listener, Song, new_id
+
+SONGS = 10_000
+LISTENS = 100
+SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A listener of the benchmark, signed in."""
+
+    id: str
+    token: str
+    version: str | None
+    songs: tuple[int, ...]
+
+
+class Place:
+    """One home. Its catalogue and vectors are made once and found again by the next run in the same folder."""
+
+    def __init__(self, home: Path, songs: int = SONGS) -> None:
+        self.settings = Settings(home=home)
+        preparing.migrate(self.settings.url)
+        self.db = Database(self.settings.url)
+        self.engine: Engine = open_engine(self.settings)
+        with self.db.write() as session:
+            if not session.scalar(select(func.count()).select_from(Song)):
+                catalogue.load_starter(session, _first(songs))
+            if not accounts.has_administrator(session):
+                accounts.add_listener(session, "Administrator", None, is_admin=True)
+        with self.db.read() as session:
+            texts = catalogue.texts(session, song_text)
+        self.engine.encode_songs(texts)
+        self.songs = [song for song, _ in texts]
+        self.texts = dict(texts)
+
+    def people(self, count: int, seed: int, *, adapters: bool = True, listened: int = LISTENS) -> list[Person]:
+        """Listeners who played songs of a few genres, with an adapter each on disk and live, if wanted."""
+        made = [self._person(seed * 100_000 + number, adapters, listened) for number in range(count)]
+        return made
+
+    def _person(self, number: int, adapter: bool, listened: int) -> Person:
+        draw = np.random.default_rng(number)
+        songs = tuple(int(song) for song in self._liked(draw, listened))
+        with self.db.write() as session:
+            listener = accounts.add_listener(session, f"Listener {number} {new_id()}", None)
+            values = [{"who": listener.id, "song": song, "at": 1_700_000_000 + 60 * n} for n, song in enumerate(songs)]
+            session.execute(
+                text(
+                    "INSERT INTO listens (listener_id, song_id, listened_at, plays, ended, source, created_at)"
+                    " VALUES (:who, :song, :at, 1, 'played', 'web', 0)"
+                ),
+                values,
+            )
+            token = accounts.start_session(session, listener.id, 1)
+        version = self._adapter(listener, songs, draw) if adapter else None
+        return Person(listener.id, token, version, songs)
+
+    def _liked(self, draw: np.random.Generator, count: int) -> np.ndarray:
+        """Songs that lie together: the nearest to three drawn ones, by the base."""
+        units = self.engine.vectors.snapshot().units
+        ids = self.engine.vectors.snapshot().ids
+        near = np.max([units @ units[int(row)] for row in draw.integers(0, len(ids), 3)], axis=0)
+        return draw.permutation(ids[np.argsort(-near)[: 2 * count]])[:count]
+
+    def _adapter(self, listener: Listener, songs: tuple[int, ...], draw: np.random.Generator) -> str:
+        """A small random LoRA and vectors near the base's: what an ask costs does not depend on what was learnt."""
+        version, engine = new_id(), self.engine
+        shapes, rank = engine.bank.shapes, engine.settings.rank
+        random = torch.Generator().manual_seed(int(draw.integers(2**31)))
+        tensors = {}
+        for name, (inputs, outputs) in shapes.items():
+            tensors[f"base_model.model.{name}.lora_A.weight"] = 0.05 * torch.randn(rank, inputs, generator=random)
+            tensors[f"base_model.model.{name}.lora_B.weight"] = 0.05 * torch.randn(outputs, rank, generator=random)
+
+        def save(folder: Path) -> None:
+            save_file(tensors, folder / "adapter_model.safetensors")
+            (folder / "adapter_config.json").write_text(PEFT_CONFIG % (rank, 2 * rank, _quoted(list(shapes))))
+
+        engine.store.write(listener.id, version, save, {"base_fingerprint": engine.fingerprint})
+        snapshot = engine.vectors.snapshot()
+        vectors = unit(snapshot.vectors[snapshot.rows(list(songs))] + draw.normal(0, 0.01, 384).astype(np.float32))
+        from app.lm.asking import Own
+
+        engine.towers.leave(listener.id, version, [Own(song, self.texts[song], 1.0) for song in songs], vectors)
+        held = {"ranks": [1], "gain": 0.5, "found": 1, "ndcg_10": 0.5, "of": 1, "within": 100}
+        with self.db.write() as session:
+            session.add(
+                AdapterVersion(
+                    id=version, listener_id=listener.id, number=1, promoted=True, why="", before=held, after=held,
+                    base_fingerprint=engine.fingerprint, difference=0.1, low=0.0, high=0.2, learnt_from=8,
+                    trainable_parameters=1, base_parameters=2, size=1, seconds=1.0,
+                )
+            )  # fmt: skip
+            session.get_one(Listener, listener.id).live_version = version
+        return version
+
+
+PEFT_CONFIG = (
+    '{"peft_type": "LORA", "r": %d, "lora_alpha": %d, "target_modules": [%s], "task_type": "FEATURE_EXTRACTION",'
+    ' "bias": "none", "lora_dropout": 0.0, "inference_mode": true}'
+)
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _first(songs: int) -> list:
+    chosen, count = [], 0
+    for artist in read():
+        if count >= songs:
+            break
+        chosen.append(artist)
+        count += len(artist.songs)
+    return chosen
+
+
+class Client:
+    """A browser of one listener that keeps its connection."""
+
+    def __init__(self, port: int, token: str = "") -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        self.headers = SAME_SITE | ({"Cookie": f"earshot={token}"} if token else {})
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body."""
+        self.connection.request("GET", path, headers=self.headers)
+        answer = self.connection.getresponse()
+        return answer.status, answer.read()
+
+    def post(self, path: str) -> int:
+        """Status of an empty form."""
+        self.connection.request("POST", path, body=b"", headers=self.headers | {"Content-Length": "0"})
+        answer = self.connection.getresponse()
+        answer.read()
+        return answer.status
+
+    def ask(self) -> bytes:
+        """A list; waits and asks again where the server says that it is too busy."""
+        while True:
+            status, body = self.get("/recommend")
+            if status == 200:
+                return body
+            if status != 503:
+                raise RuntimeError(f"/recommend gave {status}")
+            time.sleep(0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The served pair of processes."""
+
+    port: int
+    pid: int
+    started: float
+
+    def resident_mb(self) -> float:
+        """Proportional set size of web process and worker together, in MB."""
+        return sum(_pss(pid) for pid in [self.pid, *_children(self.pid)]) / 1024
+
+
+@contextmanager
+def served(settings: Settings, *, wait_for_base: bool = True) -> Iterator[Server]:
+    """`earshot serve` on a free port, until the block ends."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    environment = os.environ | {
+        "EARSHOT_HOME": str(settings.home), "EARSHOT_PORT": str(port), "EARSHOT_LOG_LEVEL": "warning",
+    }  # fmt: skip
+    started = time.perf_counter()
+    child = subprocess.Popen([sys.executable, "-m", "app", "serve"], env=environment, cwd=PROJECT)
+    try:
+        _first_page(port, started)
+        yield Server(port, child.pid, time.perf_counter() - started)
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait(60)
+
+
+def _first_page(port: int, started: float) -> None:
+    while time.perf_counter() - started < 120:
+        try:
+            if Client(port).get("/login")[0] < 500:
+                return
+        except OSError:
+            time.sleep(0.01)
+    raise RuntimeError("the server did not come up")
+
+
+def _children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    threads = [p for t in Path(f"/proc/{pid}/task").iterdir() for p in (t / "children").read_text().split()]
+    return sorted({int(child) for child in [*found, *threads]})
+
+
+def _pss(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    return 0
+
+
+__all__ = ["Client", "Person", "Place", "Server", "listens", "served"]

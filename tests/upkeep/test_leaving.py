@@ -1,0 +1,137 @@
+"""Delete an account: rows, adapters, vectors, free pages, the log of writes; planted words are sought in every file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import event, select
+
+from app import upkeep
+from app.db import Database
+from app.errors import Conflict, TooBusy
+from app.lm.vectors import CatalogueVectors
+from app.services import accounts, catalogue, chores, importing, listens, privacy
+from app.services.plain_format import Row
+from app.settings import Settings
+from app.tables import Feedback, Job, Listen, Listener, Preference, Song, Table
+from tests.upkeep.conftest import add_version, contents
+
+CANARY = "Zyxocanary"
+
+
+def bytes_of(word: str) -> list[bytes]:
+    """A word as files may hold it."""
+    return [form.encode(code) for form in (word, word.lower()) for code in ("utf-8", "utf-16-le")]
+
+
+def found_in(home: Path) -> list[str]:
+    """Files below a home that hold the planted word."""
+    words = bytes_of(CANARY)
+    return [name for name, data in contents(home).items() if any(word in data for word in words)]
+
+
+@pytest.fixture
+def leaver(bare: Settings, bare_db: Database, people: dict[str, str]) -> str:
+    """Someone with the planted word in everything that is theirs."""
+    with bare_db.write() as db:
+        who = accounts.add_listener(db, f"{CANARY} Person", "a good long password")
+        accounts.start_session(db, who.id, 1, f"Browser of {CANARY}")
+        accounts.invite(db, who.id, 1)
+        rows = [Row(n, CANARY, f"{CANARY} song {n}", 1_700_000_000 + n, 1, None) for n in range(200)]
+        importing.import_rows(db, who.id, rows)
+        listen, _ = listens.log(db, who.id, artist=CANARY, title="By hand")
+        shared, _ = listens.log(db, who.id, artist="Known to both", title="Shared")
+        listens.log(db, people["Ben"], song_id=shared.song_id)
+        db.add(Feedback(listener_id=who.id, song_id=listen.song_id, verdict="love"))
+        db.add(Preference(listener_id=who.id, kind="artist", value=CANARY))
+        version = add_version(db, bare.adapters, who.id, words=CANARY)
+        db.add(Job(listener_id=who.id, state="failed", error=CANARY, version=version))
+        ids = list(db.scalars(select(Song.id)))
+    vectors = CatalogueVectors(bare.vectors, "f" * 64, 8)
+    vectors.append(ids, [f"{i}" for i in ids], np.ones((len(ids), 8), np.float32))
+    return who.id
+
+
+def test_nothing_planted_is_left_in_any_file(bare: Settings, bare_db: Database, leaver: str) -> None:
+    assert found_in(bare.home), "else the search proves nothing"
+    with bare_db.write() as db:
+        privacy.delete_account(db, leaver)
+    privacy.remove_files([bare.adapters], leaver)
+    doings = upkeep.doings(bare_db, bare, lambda: pytest.fail("the base is not needed"), None)  # type: ignore[arg-type]
+    assert chores.run_due(bare_db, doings) == 1
+    assert found_in(bare.home) == []
+    with bare_db.read() as db:
+        ids = set(db.scalars(select(Song.id)))
+        assert db.scalar(select(Song.title).where(Song.artist == "Known to both")) == "Shared", "a friend's stays"
+    snapshot = CatalogueVectors(bare.vectors, "f" * 64, 8).snapshot()
+    assert set(snapshot.ids.tolist()) == ids and (snapshot.vectors[[0, 1]] == 1).all()
+
+
+def test_others_keep_everything(bare: Settings, bare_db: Database, people: dict[str, str], leaver: str) -> None:
+    def of_others() -> dict[str, list[str]]:
+        with bare_db.read() as db:
+            tables = [t for t in Table.metadata.sorted_tables if "listener_id" in t.c]
+            return {
+                t.name: sorted(repr(tuple(r)) for r in db.execute(select(t).where(t.c.listener_id != leaver)))
+                for t in tables
+            }
+
+    before, files = of_others(), contents(bare.adapters / people["Ben"])
+    with bare_db.write() as db:
+        privacy.delete_account(db, leaver)
+    privacy.remove_files([bare.adapters], leaver)
+    assert of_others() == before and len(before["listens"]) == 11
+    assert contents(bare.adapters / people["Ben"]) == files
+    with bare_db.read() as db:
+        assert db.get(Listener, leaver) is None
+
+
+def test_every_table_that_names_a_listener_lets_them_go() -> None:
+    kinds = {"CASCADE", "SET NULL"}
+    for table in Table.metadata.sorted_tables:
+        for key in table.foreign_keys:
+            if key.column.table.name == "listeners":
+                assert key.ondelete in kinds, f"{table.name}.{key.parent.name} would keep a listener from leaving"
+
+
+def test_what_goes_is_told_beforehand(bare_db: Database, leaver: str) -> None:
+    with bare_db.read() as db:
+        goes = privacy.what_goes(db, leaver)
+    assert goes["listens"] == 202 and goes["songs"] == 201 and goes["adapter_versions"] == 1
+    assert "blends" not in goes and all(goes.values())
+
+
+def test_the_only_administrator_stays_while_others_are_there(bare_db: Database, people: dict[str, str]) -> None:
+    with pytest.raises(Conflict, match="only administrator"), bare_db.write() as db:
+        privacy.delete_account(db, people["Ana"])
+    with bare_db.write() as db:
+        privacy.delete_account(db, people["Ben"])
+        privacy.delete_account(db, people["Ana"])
+        assert accounts.everyone(db) == [] and not accounts.has_administrator(db)
+
+
+def test_a_song_that_somebody_else_played_or_judged_stays(bare_db: Database, people: dict[str, str]) -> None:
+    with bare_db.write() as db:
+        mine, _ = listens.log(db, people["Ben"], artist="Mine", title="Alone")
+        judged, _ = listens.log(db, people["Ben"], artist="Mine", title="Judged by Ana")
+        db.add(Feedback(listener_id=people["Ana"], song_id=judged.song_id, verdict="love"))
+        count = catalogue.count(db)
+        privacy.delete_account(db, people["Ben"])
+        assert catalogue.count(db) == count - 1 and db.get(Song, mine.song_id) is None
+
+
+def test_shredding_waits_for_somebody_who_reads(bare: Settings, bare_db: Database, leaver: str) -> None:
+    slow = Database(bare.url + "?timeout=0")
+    event.listen(bare_db.engine, "connect", lambda c, _: c.execute("PRAGMA busy_timeout=10"))
+    bare_db.engine.dispose()
+    with slow.read() as reading:
+        reading.scalar(select(Listen.id))
+        with bare_db.write() as db:
+            privacy.delete_account(db, leaver)
+        with pytest.raises(TooBusy):
+            upkeep.shred_all(bare_db, bare)
+    upkeep.shred_all(bare_db, bare)
+    assert not [name for name in found_in(bare.home) if name.startswith("data/")]
+    slow.close()
