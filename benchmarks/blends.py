@@ -33,6 +33,7 @@ from benchmarks.quality.protocol import Case, number_of
 from benchmarks.quality.towers import own_of
 
 VERSION = "0" * 16
+LEVEL = 0.999  # of the catalogue: where everybody's scores are brought to one height, so that each one's best compete
 Pair = tuple[Case, Case]
 
 
@@ -101,6 +102,7 @@ def rankings(engine: Engine, bank: SlotBank, pair: Pair, songs: Sequence[data.So
         "scores, no adapters": together(base, [1, 1]),
         "scores (the product)": together(single, [1, 1]),
         "scores, soft maximum": soft_maximum(single),
+        "scores, soft maximum, levelled": soft_maximum([v - np.quantile(v, LEVEL) for v in single]),
         "scores, taking turns": taking_turns(single),
         "scores, the lower of two": np.minimum(standard(single[0]), standard(single[1])),
         "weights, no adapters": of_one_tower(engine, bank, None, owns),
