@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup run test test-postgres check bench-quality bench-speed
+.PHONY: help install setup run test test-postgres test-faults check screenshots audit bench-quality bench-speed
 
 help: ## Show the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -17,7 +17,7 @@ help: ## Show the verbs
 $(VENV)/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(if $(shell grep -m1 sha256: requirements.lock),--require-hashes) --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -37,10 +37,22 @@ test-postgres: install ## Run the tests on a real PostgreSQL (root installs Debi
 	@tools/postgres
 	$(BIN)/python -m pytest -m postgres tests/postgres
 
+screenshots: setup ## Take the pictures of docs/screenshots anew
+	@tools/chromium
+	$(BIN)/python tools/screenshots.py $${EARSHOT_HOME:-.}
+
+test-faults: install ## Kill processes at every step, fill disks, damage files (long)
+	$(BIN)/python -m pytest -m faults tests/faults
+
 check: install ## Lint and type-check
 	$(BIN)/ruff check app tests benchmarks tools
 	$(BIN)/ruff format --check app tests benchmarks tools
 	$(BIN)/mypy
+	@$(MAKE) --no-print-directory audit
+
+# Status 0 when there was nothing to ask; what pip-audit finds fails the target.
+audit: install ## Look the pins up among known vulnerabilities, where that data can be had
+	@tools/audit
 
 DATA ?= data/listening
 TASK ?= discover

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import click
 from pydantic import ValidationError
+from sqlalchemy.exc import DatabaseError
 
 from app import logs, upkeep
 from app.cli_pretrain import add_to as add_pretrain
@@ -51,6 +52,17 @@ class Shell:
         click.echo(text.encode("utf-8", "replace").decode())
 
 
+def _words(problem: Exception) -> str:
+    """An error in one line; a disk or a database that cannot be used is no bug of ours."""
+    if isinstance(problem, DatabaseError):
+        return f"The database cannot be used: {problem.orig}. `earshot doctor` says more."
+    return f"{problem.filename} cannot be written: {problem.strerror}." if _is_of_a_file(problem) else str(problem)
+
+
+def _is_of_a_file(problem: Exception) -> TypeGuard[OSError]:
+    return isinstance(problem, OSError) and problem.filename is not None
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command --json, the Shell, and named errors as one line on stderr with exit code 1."""
 
@@ -62,8 +74,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             shell.as_json = as_json
             logs.configure(shell.settings)
             function(shell, **values)
-        except EarshotError as problem:
-            message = str(problem).encode("utf-8", "backslashreplace").decode()
+        except (EarshotError, OSError, DatabaseError) as problem:
+            message = _words(problem).encode("utf-8", "backslashreplace").decode()
             if as_json:
                 click.echo(json.dumps({"error": type(problem).__name__, "message": message}))
             click.echo(f"earshot: {message}", err=True)
@@ -119,7 +131,7 @@ def _worker(shell: Shell) -> Any:
     threads = settings.numeric_threads(settings.train_threads)
     return Worker(
         shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS,
-        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS),
+        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS), settings.musicbrainz_url,
     )  # fmt: skip
 
 
@@ -293,4 +305,4 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
 add_pretrain(main, command)
 add_upkeep(main, user, command)
 
-from app import cli_catalogue  # noqa: E402, F401  (its commands join ``main``)
+from app import cli_catalogue, cli_tokens  # noqa: E402, F401  (their commands join ``main``)

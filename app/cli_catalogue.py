@@ -9,8 +9,9 @@ import click
 from tqdm import tqdm
 
 from app.cli import Shell, command, main
+from app.errors import BadInput
 from app.main import KINDS, open_engine
-from app.services import bulk, preparing, song_files
+from app.services import bulk, musicbrainz, preparing, song_files
 
 
 @main.group()
@@ -68,3 +69,23 @@ def stats(shell: Shell) -> None:
         facts = bulk.stats(db)
     facts["encoded"] = open_engine(shell.settings).encoded()
     shell.say(dict(facts), "\n".join(f"{name.replace('_', ' '):12} {count:>10,}" for name, count in facts.items()))
+
+
+@catalogue.command("complete")
+@click.option("-n", "--most", default=100, show_default=True, type=click.IntRange(1), help="How many songs at most.")
+@command
+def complete(shell: Shell, most: int) -> None:
+    """Ask MusicBrainz for years, genres and ids of songs that lack them: one request a second, each song once."""
+    if not shell.settings.musicbrainz_url:
+        raise BadInput("MusicBrainz is off. EARSHOT_MUSICBRAINZ_URL=https://musicbrainz.org/ws/2 switches it on.")
+    server = musicbrainz.MusicBrainz(shell.settings.musicbrainz_url)
+    asked, changed = 0, []
+    for _ in tqdm(range(most), desc="Asking MusicBrainz", file=sys.stderr, delay=1):
+        one = musicbrainz.complete_one(shell.db, server)
+        if one is None:
+            break
+        asked += 1
+        changed += [one[0]] if one[1] else []
+    if changed:
+        preparing.encode_with_bar(shell.db, open_engine(shell.settings), KINDS.song_text)
+    shell.say({"asked": asked, "completed": len(changed)}, f"{asked:,} songs asked for, {len(changed):,} completed.")

@@ -101,7 +101,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def _with_base(settings: Settings, has_database: bool) -> Iterator[Finding]:
     try:
         engine = open_engine(settings)
-    except EarshotError as problem:
+    except (EarshotError, OSError) as problem:
         yield Finding(
             "base", False, str(problem), "Until then songs are logged, but no lists and no retrains are made."
         )

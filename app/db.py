@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
-from app.errors import TooBusy
+from app.errors import CannotWrite, DatabaseDamaged, TooBusy
 
 _BUSY_SECONDS = 15
 
@@ -37,20 +37,18 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that sees one moment of the database and changes nothing."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        """A session that sees one moment of the database and changes nothing. Raises as ``write`` does."""
+        with _named(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """One transaction: committed at the end, rolled back on any exception. Raises TooBusy without the lock."""
-        try:
-            with Session(self._writing, expire_on_commit=False) as session, session.begin():
-                yield session
-        except OperationalError as problem:
-            if "locked" in str(problem.orig) or "busy" in str(problem.orig):
-                raise TooBusy("The database is busy; please try again in a moment.") from problem
-            raise
+        """One transaction: committed at the end, rolled back on any exception.
+
+        Raises TooBusy without the lock, CannotWrite on a full or read-only disk, DatabaseDamaged for a broken file.
+        """
+        with _named(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
 
     def outside_transaction(self, statement: str) -> list[tuple[Any, ...]]:
         """Run what SQLite refuses inside a transaction; gives its rows. Raises TooBusy."""
@@ -58,13 +56,34 @@ class Database:
         try:
             return list(connection.cursor().execute(statement).fetchall())
         except sqlite3.OperationalError as problem:
-            raise TooBusy(f"The database is busy or full: {problem}.") from problem
+            kind = TooBusy if "locked" in str(problem) or "busy" in str(problem) else CannotWrite
+            raise kind(f"The database cannot be rewritten now: {problem}.") from problem
         finally:
             connection.close()
 
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+
+
+_CANNOT = ("disk is full", "readonly", "disk I/O error", "unable to open")
+_DAMAGED = ("malformed", "not a database")
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """SQLite's complaints of lock, disk and file as our own errors."""
+    try:
+        yield
+    except DatabaseError as problem:
+        said = str(problem.orig)
+        if isinstance(problem, OperationalError) and ("locked" in said or "busy" in said):
+            raise TooBusy("The database is busy; please try again in a moment.") from problem
+        if any(words in said for words in _CANNOT):
+            raise CannotWrite(f"The database cannot be written ({said}); nothing was changed.") from problem
+        if any(words in said for words in _DAMAGED):
+            raise DatabaseDamaged(f"The database is damaged ({said}). `earshot doctor` says how to go on.") from problem
+        raise
 
 
 def _on_connect(connection: Any, _: Any) -> None:

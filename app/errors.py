@@ -74,6 +74,12 @@ class TooManyTries(EarshotError):
         super().__init__(f"That was tried too often. Please wait {minutes} minute{'s' if minutes > 1 else ''}.")
 
 
+class CannotWrite(EarshotError):
+    """The disk is full, or the folder or the database may not be written; nothing was changed."""
+
+    status = 507
+
+
 class DatabaseDamaged(EarshotError):
     """The database file is no database, or fails its own check; the message says how to go on."""
 
@@ -126,3 +132,9 @@ class Cancelled(EarshotError):
     """A job was asked to stop and did."""
 
     status = 409
+
+
+class MusicBrainzProblem(EarshotError):
+    """MusicBrainz, where it is asked at all, did not answer as it should; songs stay as they are."""
+
+    status = 503

@@ -23,19 +23,26 @@ from app.settings import Settings
 from app.web import (
     accounts,
     admin,
+    audioscrobbler,
     blends,
     browse,
     friends,
     health,
     home,
+    kept,
+    listenbrainz,
     listens,
+    live,
     own_account,
+    playlists,
     recommend,
     settings_page,
     songs,
     taste,
+    tokens,
 )
 from app.web.access import enforce
+from app.web.api import document
 from app.web.limits import Limiter
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
@@ -48,6 +55,28 @@ if TYPE_CHECKING:
 log = logging.getLogger("earshot")
 
 KINDS = EngineTypes(Own, Ask, song_text)
+# One a line, so that two changes that add a room do not meet.
+ROOMS = (
+    home,
+    accounts,
+    listens,
+    songs,
+    browse,
+    recommend,
+    kept,
+    playlists,
+    taste,
+    friends,
+    blends,
+    settings_page,
+    own_account,
+    admin,
+    health,
+    live,
+    tokens,
+    listenbrainz,
+    audioscrobbler,
+)
 
 
 def open_engine(settings: Settings, threads: int = 0) -> Engine:
@@ -126,6 +155,7 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
                 "plain-http: serving %s without HTTPS; passwords travel readable. See README, HTTPS.", settings.host
             )
         yield
+        app.state.earshot.later.stop()
         db.close()
 
     app = FastAPI(
@@ -135,22 +165,11 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     )  # fmt: skip
     app.state.earshot = State(settings, db, engine, KINDS, Limiter())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (
-        home,
-        accounts,
-        listens,
-        songs,
-        browse,
-        recommend,
-        taste,
-        friends,
-        blends,
-        settings_page,
-        own_account,
-        admin,
-        health,
-    ):
+    for room in ROOMS:
         app.include_router(room.router)
+    for api_room in (*document.ROOMS, document.router):
+        app.include_router(api_room)
+    app.include_router(listenbrainz.router, prefix="/apis/listenbrainz")
     app.add_middleware(Traffic, most=settings.max_requests, body_seconds=settings.body_seconds)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)

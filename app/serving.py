@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -84,9 +86,12 @@ def serve_with_worker(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; both processes are gone when this returns."""
     if settings.metrics:
         serve_metrics(settings)
+    # uvicorn raises the signal again when it has ended; by default that would end us before the worker is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     worker = WorkerProcess()
     worker.start()
     try:
-        uvicorn.Server(server_config(create_app(settings), settings)).run()
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the Ctrl-C again once it has shut down
+            uvicorn.Server(server_config(create_app(settings), settings)).run()
     finally:
         worker.stop()

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     invite_days: int = Field(14, ge=1, description="Days until an invite link ends.")
     https: bool = Field(False, description="Set when people come by HTTPS: cookies become `__Host-` and Secure.")
     trusted_proxies: str = Field("", description="Comma-separated addresses whose X-Forwarded-For is believed.")
+    musicbrainz_url: str = Field(
+        "", description="MusicBrainz' web service (`https://musicbrainz.org/ws/2`), to complete songs; empty is off."
+    )
     backup_hours: int = Field(24, ge=0, description="Hours between backups into data/backups/; 0 makes none.")
     backup_keep: int = Field(7, ge=1, description="How many of these backups are kept.")
     metrics: str = Field("", description="Address for Prometheus, such as `127.0.0.1:9100`; empty serves no metrics.")

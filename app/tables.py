@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Integer, MetaData, String, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Integer, MetaData, String, text, true
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 # SQLite numbers rows by INTEGER PRIMARY KEY only.
@@ -42,6 +42,11 @@ def _listener(*, primary_key: bool = False) -> Mapped[str]:
     return mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"), primary_key=primary_key, index=not primary_key)
 
 
+def _brought(table: str) -> Index:
+    return Index(f"ix_{table}_import_id", "import_id", sqlite_where=text("import_id IS NOT NULL"),
+                 postgresql_where=text("import_id IS NOT NULL"))  # fmt: skip
+
+
 class Listener(Table):
     """A person. ``live_version`` is the adapter version that answers for them; none means the base.
 
@@ -60,38 +65,6 @@ class Listener(Table):
     live_version: Mapped[str | None] = mapped_column(String(16))
     sharing: Mapped[str] = mapped_column(default="off", server_default="off")
     created_at: Mapped[int] = mapped_column(default=now)
-
-
-class Share(Table):
-    """A friend whom a listener lets see what they played; counts while their ``sharing`` is "friends"."""
-
-    __tablename__ = "shares"
-    __table_args__ = (CheckConstraint("listener_id <> friend_id", name="another"),)
-    listener_id: Mapped[str] = _listener(primary_key=True)
-    friend_id: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"), primary_key=True, index=True)
-
-
-class Blend(Table):
-    """A list for several people. It is made of nobody who has not agreed (``BlendMember.agreed_at``)."""
-
-    __tablename__ = "blends"
-    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
-    made_by: Mapped[str] = _listener()
-    name: Mapped[str] = mapped_column(default="")
-    created_at: Mapped[int] = mapped_column(default=now)
-
-
-class BlendMember(Table):
-    """One person of a blend: when they agreed (None: asked, no answer yet) and how much they count, 1 to 9."""
-
-    __tablename__ = "blend_members"
-    __table_args__ = (CheckConstraint("weight BETWEEN 1 AND 9", name="weight"),)
-    blend_id: Mapped[str] = mapped_column(ForeignKey("blends.id", ondelete="CASCADE"), primary_key=True)
-    listener_id: Mapped[str] = mapped_column(
-        ForeignKey("listeners.id", ondelete="CASCADE"), primary_key=True, index=True
-    )
-    agreed_at: Mapped[int | None]
-    weight: Mapped[int] = mapped_column(default=1)
 
 
 class BrowserSession(Table):
@@ -144,6 +117,7 @@ class Song(Table):
         Index("ix_songs_title_key", "title_key"),
         Index("ix_songs_year", "year"),
         CheckConstraint("genres_from IN ('given', 'inferred', 'listener')", name="genres_from"),
+        _brought("songs"),
     )
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     artist: Mapped[str]
@@ -158,6 +132,7 @@ class Song(Table):
     country: Mapped[str | None] = mapped_column(String(2))
     source: Mapped[str] = mapped_column(default="log")
     created_at: Mapped[int] = mapped_column(default=now)
+    import_id: Mapped[str | None] = mapped_column(String(16))
 
 
 class SongGenre(Table):
@@ -177,7 +152,11 @@ class SongPlays(Table):
 
 
 class Listen(Table):
-    """One play of one song by one listener at one time; undated ones carry their count in ``plays``."""
+    """One play of one song by one listener at one time; undated ones carry their count in ``plays``.
+
+    ``duration_ms``: the song's length; ``played_ms``: how much of it was heard; ``import_id``: what brought it.
+    ``learn`` is whether the taste may be learnt from it; the song counts as known either way.
+    """
 
     __tablename__ = "listens"
     __table_args__ = (
@@ -188,6 +167,7 @@ class Listen(Table):
         Index("ix_listens_listener_time", "listener_id", "listened_at"),
         CheckConstraint("plays >= 1", name="plays"),
         CheckConstraint("ended IN ('played', 'skipped')", name="ended"),
+        _brought("listens"),
     )  # fmt: skip
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     listener_id: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"))
@@ -197,6 +177,11 @@ class Listen(Table):
     rating: Mapped[float | None]
     ended: Mapped[str] = mapped_column(default="played")
     source: Mapped[str] = mapped_column(default="web")
+    album: Mapped[str | None]
+    duration_ms: Mapped[int | None]
+    played_ms: Mapped[int | None]
+    import_id: Mapped[str | None] = mapped_column(String(16))
+    learn: Mapped[bool] = mapped_column(default=True, server_default=true())
     created_at: Mapped[int] = mapped_column(default=now)
     song: Mapped[Song] = relationship(lazy="raise")
 
@@ -205,12 +190,16 @@ class Feedback(Table):
     """What a listener said of a song: love, dislike, not_now (until ``until``) or know."""
 
     __tablename__ = "feedback"
-    __table_args__ = (CheckConstraint("verdict IN ('love', 'dislike', 'not_now', 'know')", name="verdict"),)
+    __table_args__ = (
+        CheckConstraint("verdict IN ('love', 'dislike', 'not_now', 'know')", name="verdict"),
+        _brought("feedback"),
+    )
     listener_id: Mapped[str] = _listener(primary_key=True)
     song_id: Mapped[int] = mapped_column(ForeignKey("songs.id"), primary_key=True)
     verdict: Mapped[str]
     until: Mapped[int | None]
     created_at: Mapped[int] = mapped_column(default=now)
+    import_id: Mapped[str | None] = mapped_column(String(16))
 
 
 class Preference(Table):
@@ -221,6 +210,59 @@ class Preference(Table):
     listener_id: Mapped[str] = _listener(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[str] = mapped_column(primary_key=True)
+
+
+class HiddenArtist(Table):
+    """An artist whose songs a listener wants in no list."""
+
+    __tablename__ = "hidden_artists"
+    listener_id: Mapped[str] = _listener(primary_key=True)
+    artist_key: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class KeptList(Table):
+    """What a listener asked and when. ``version`` is the adapter version that answered; none is the base."""
+
+    __tablename__ = "kept_lists"
+    __table_args__ = (Index("ix_kept_lists_listener_time", "listener_id", "created_at"),)
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    listener_id: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"))
+    mode: Mapped[str]
+    wish: Mapped[str] = mapped_column(default="")
+    adventure: Mapped[int] = mapped_column(default=0)
+    version: Mapped[str | None] = mapped_column(String(16))
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class KeptSong(Table):
+    """One song that was shown in a kept list; songs that feedback brought in come after the first ones."""
+
+    __tablename__ = "kept_songs"
+    list_id: Mapped[str] = mapped_column(ForeignKey("kept_lists.id", ondelete="CASCADE"), primary_key=True)
+    song_id: Mapped[int] = mapped_column(ForeignKey("songs.id", ondelete="CASCADE"), primary_key=True, index=True)
+    place: Mapped[int]
+
+
+class Playlist(Table):
+    """A listener's own list of songs, in an order of their own."""
+
+    __tablename__ = "playlists"
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    listener_id: Mapped[str] = _listener()
+    name: Mapped[str]
+    created_at: Mapped[int] = mapped_column(default=now)
+
+
+class PlaylistSong(Table):
+    """One song of a playlist, in it once. It names the listener, so that a song outlives whoever brought it."""
+
+    __tablename__ = "playlist_songs"
+    playlist_id: Mapped[str] = mapped_column(ForeignKey("playlists.id", ondelete="CASCADE"), primary_key=True)
+    song_id: Mapped[int] = mapped_column(ForeignKey("songs.id"), primary_key=True, index=True)
+    listener_id: Mapped[str] = _listener()
+    place: Mapped[int]
 
 
 class AdapterVersion(Table):

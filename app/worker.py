@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 
 from app.db import Database
-from app.errors import Cancelled, EarshotError
+from app.errors import Cancelled, EarshotError, MusicBrainzProblem
 from app.lm.asking import Own
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, chores, retraining
+from app.services import catalogue, chores, musicbrainz, retraining
 from app.services.chores import Doing
 from app.services.recommending import EngineTypes
 from app.tables import Job
@@ -26,6 +26,7 @@ log = logging.getLogger("earshot.worker")
 _BEAT_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _IDLE_SECONDS = 0.5
+_MUSICBRAINZ_REST_SECONDS = 60.0
 _CHORES_SECONDS = 2.0
 
 
@@ -78,6 +79,7 @@ class Worker:
     def __init__(
         self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes,
         doings: Callable[[Callable[[], Engine]], Mapping[str, Doing]] = lambda engine: {},
+        musicbrainz_url: str = "",
     ) -> None:  # fmt: skip
         self.db, self.store, self.kinds = db, store, kinds
         self.doings = doings(lambda: self.engine)
@@ -86,6 +88,8 @@ class Worker:
         self.stopping = threading.Event()
         self._open = open_engine
         self._engine: Engine | None = None
+        self._musicbrainz = musicbrainz.MusicBrainz(musicbrainz_url) if musicbrainz_url else None
+        self._rests_until = 0.0
 
     @property
     def engine(self) -> Engine:
@@ -105,7 +109,7 @@ class Worker:
                 if not swept:
                     self.sweep()
                     swept = True
-                if not self.once() and not self.chores():
+                if not self.once() and not self.chores() and not self.complete():
                     self.stopping.wait(_IDLE_SECONDS)
             except EarshotError as problem:
                 log.warning("%s", problem)
@@ -151,6 +155,25 @@ class Worker:
         except Exception as problem:  # a bug must not take the worker down with it
             log.exception("job %s failed", job.id)
             self._stop(job, "failed", f"{type(problem).__name__}: {problem}")
+        return True
+
+    def complete(self) -> bool:
+        """Between jobs: ask MusicBrainz for one song, where that is switched on; false if there was nothing to ask."""
+        if self._musicbrainz is None or time.monotonic() < self._rests_until:
+            return False
+        try:
+            done = musicbrainz.complete_one(self.db, self._musicbrainz)
+        except MusicBrainzProblem as problem:
+            log.warning("%s", problem)
+            done = None
+        if done is None:
+            self._rests_until = time.monotonic() + _MUSICBRAINZ_REST_SECONDS
+            return False
+        song_id, changed = done
+        if changed:
+            with self.db.read() as session:
+                texts = catalogue.texts(session, self.kinds.song_text, [song_id])
+            self.engine.encode_songs(texts)
         return True
 
     def _stop(self, job: Job, state: str, error: str = "") -> None:

@@ -19,7 +19,10 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What to rank: without and only are song ids; share is how much a wish counts against the taste."""
+    """What to rank: without and only are song ids; share is how much a wish counts against the taste.
+
+    adventure: -1 (safe) to 1 (adventurous); familiar: songs by artists whom the listener knows, for adventure to weigh.
+    """
 
     count: int = 20
     without: Collection[int] = ()
@@ -28,3 +31,5 @@ class Ask:
     wish_share: float = WISH_SHARE
     per_artist: int = 2
     spread: float = 0.3
+    adventure: float = 0.0
+    familiar: Collection[int] = ()

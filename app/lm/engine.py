@@ -203,11 +203,10 @@ class Engine(Views):
         ``artists`` gives an artist key for song ids. With neither history nor wish the list is empty.
         """
         values, taste, version = self.score(listener, version, own, ask.wish, ask.wish_share)
-        if taste.empty and not ask.wish:
-            return [], version
         snapshot = self.vectors.snapshot()
-        if not len(snapshot.ids):
+        if (taste.empty and not ask.wish) or not len(snapshot.ids):
             return [], version
+        values = ranking.ventured(values, taste, snapshot, ask.familiar, ask.adventure)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = self._artists_of(snapshot.ids[best].tolist(), artists)
@@ -217,7 +216,7 @@ class Engine(Views):
             [keys.get(int(snapshot.ids[r]), "") for r in best],
             ask.count,
             per_artist=ask.per_artist,
-            spread=ask.spread * float(values.std()),
+            spread=ask.spread * (1 + ask.adventure) * float(values.std()),
         )
         listed = [
             Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(taste, snapshot.units[best[p]]))

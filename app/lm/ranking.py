@@ -26,6 +26,9 @@ Rule = Literal["mean", "interest"]
 
 SHARP = 8.0
 _AWAY = 0.3  # how much nearness to a disliked song counts against nearness to a liked one
+# What the slider moves at its ends, in spreads of the score (docs/decisions.md).
+_NEAR = 0.5
+_KNOWN_ARTIST = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,36 @@ def blend(values: Floats, wished: Floats, share: float) -> Floats:
 def _standard(values: Floats) -> Floats:
     result: Floats = (values - values.mean()) / max(float(values.std()), 1e-9)
     return result
+
+
+def nearness(taste: Taste, catalogue: Snapshot) -> Floats:
+    """(N,) likeness of each song to the nearest liked one other than itself; 0 if there is none."""
+    liked = np.flatnonzero(taste.weights > 0)
+    result = np.zeros(len(catalogue.ids), np.float32)
+    if not len(liked):
+        return result
+    rows = catalogue.row_of.find(taste.songs[liked].tolist())
+    for part, likeness in catalogue.units.products(taste.units[liked].T):
+        own = np.flatnonzero((rows >= part.start) & (rows < part.start + len(likeness)))
+        likeness[rows[own] - part.start, own] = -1.0
+        result[part] = np.maximum(likeness.max(axis=1), 0)
+    return result
+
+
+def venture(values: Floats, near: Floats, familiar: NDArray[np.int64], adventure: float) -> Floats:
+    """Shift scores (N,) from safe (adventure -1) to adventurous (1): away from what lies next to an own song and from
+    artists the listener knows, towards what fits the whole of their taste. near: (N,); familiar: row numbers.
+    """
+    shifted = _standard(values) - adventure * _NEAR * _standard(near)
+    shifted[familiar] -= adventure * _KNOWN_ARTIST
+    return shifted
+
+
+def ventured(values: Floats, taste: Taste, catalogue: Snapshot, familiar: Collection[int], adventure: float) -> Floats:
+    """Scores shifted by ``venture``; as they are in the middle of the slider, or when nothing is known of a taste."""
+    if not adventure or taste.empty:
+        return values
+    return venture(values, nearness(taste, catalogue), catalogue.rows(list(familiar)), adventure)
 
 
 def top(values: Floats, rows: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:

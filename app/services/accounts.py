@@ -139,6 +139,11 @@ class SignedIn:
     session: str = ""  # the key of the browser's session, as SeenSession has it
 
 
+def as_signed_in(who: Listener, session: str = "") -> SignedIn:
+    """A listener as requests carry them."""
+    return SignedIn(who.id, who.name, who.is_admin, who.time_zone, who.live_version, who.sharing, session)
+
+
 def check_credentials(listener: Listener | None, password: str) -> Listener:
     """Raises NotSignedIn with the same words, after the same time, for a wrong name and a wrong password."""
     if not verify(listener.password_hash if listener else None, password) or listener is None:
@@ -169,10 +174,7 @@ def whose_session(db: Session, token: str) -> tuple[SignedIn, bool] | None:
     if row is None:
         return None
     session, who = row
-    signed_in = SignedIn(
-        who.id, who.name, who.is_admin, who.time_zone, who.live_version, who.sharing, session.token_hash[:_KEY]
-    )
-    return signed_in, session.seen_at < now() - _SEEN_EVERY
+    return as_signed_in(who, session.token_hash[:_KEY]), session.seen_at < now() - _SEEN_EVERY
 
 
 def touch_session(db: Session, token: str, days: int) -> None:

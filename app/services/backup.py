@@ -29,6 +29,7 @@ FORMAT = 1
 DATABASE = "earshot.db"
 _NAME = re.compile(r"earshot\.db|adapters/[0-9a-f]{16}/[0-9a-f]{16}/[a-z_]+\.(?:json|safetensors)")
 _TRIES = 3
+_CIRCLE = "c" + 15 * "0"  # as whose the adapter of the whole circle lies in the store
 _MANIFEST_MOST = 64 << 20
 
 
@@ -90,7 +91,10 @@ def _snapshot(database: Database, adapters: Path, place: Path) -> tuple[str, ...
 
 def _versions(file: Path) -> list[tuple[str, str]]:
     with closing(sqlite3.connect(file)) as db:
-        return list(db.execute("SELECT listener_id, id FROM adapter_versions ORDER BY listener_id, number"))
+        found = list(db.execute("SELECT listener_id, id FROM adapter_versions ORDER BY listener_id, number"))
+        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'circle_versions'").fetchone():
+            found += [(_CIRCLE, version) for (version,) in db.execute("SELECT id FROM circle_versions ORDER BY id")]
+    return found
 
 
 def _revision(file: Path) -> str:

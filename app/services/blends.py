@@ -13,7 +13,8 @@ from app.errors import BadInput, Conflict, NotFound
 from app.services import catalogue, history, sharing
 from app.services.recommending import EngineTypes
 from app.services.text import clean, show
-from app.tables import Blend, BlendMember, Listener, Song, now
+from app.tables import Listener, Song, now
+from app.tables_circle import Blend, BlendMember
 
 if TYPE_CHECKING:
     from app.lm.blending import Blended, Voice
@@ -176,7 +177,7 @@ def songs(
         without |= past.known | {s for s, verdict in past.verdicts.items() if verdict in ("dislike", "not_now")}
         voices.append((person.id, db.get_one(Listener, person.id).live_version, own, float(person.weight)))
     found = engine.blend(voices, kinds.ask(count=count, without=without), lambda ids: catalogue.artist_keys(db, ids))
-    open_to_me = set(db.scalars(sharing.visible_to(viewer)))
+    open_to_me = set(db.scalars(sharing.visible(viewer)))
     named = {song for entry in found for speaks in entry.speaks for song, _ in speaks if song > 0}
     rows = catalogue.songs(db, {entry.song for entry in found} | named)
     return [_blended(entry, shown.people, rows, open_to_me) for entry in found if entry.song in rows]

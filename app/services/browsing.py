@@ -1,4 +1,4 @@
-"""Look around the catalogue: by genre, decade, artist and song. services/sharing.py says whose plays may be seen."""
+"""Look around the catalogue: by genre, decade, artist and song. Whose plays may be seen is decided in sharing.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, distinct, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.services import sharing
+from app.services.sharing import visible
 from app.services.text import artist_key, plain, show
 from app.tables import Artist, Listen, Listener, Song, SongGenre
 
@@ -169,7 +169,7 @@ def artists(db: Session, listener: str, letter: str = "", number: int = 1, size:
         played = (
             select(Song.artist_key.label("key"), func.sum(Listen.plays).label("plays"))
             .join(Listen, Listen.song_id == Song.id)
-            .where(Listen.ended == "played", Listen.listener_id.in_(sharing.visible_to(listener)))
+            .where(Listen.ended == "played", Listen.listener_id.in_(visible(listener)))
             .group_by(Song.artist_key)
             .subquery()
         )
@@ -223,7 +223,7 @@ def who_played(db: Session, listener: str, song_id: int) -> list[Player]:
     rows = db.execute(
         select(Listener.id, Listener.name, plays)
         .join(Listen, Listen.listener_id == Listener.id)
-        .where(Listen.song_id == song_id, Listen.ended == "played", Listener.id.in_(sharing.visible_to(listener)))
+        .where(Listen.song_id == song_id, Listen.ended == "played", Listener.id.in_(visible(listener)))
         .group_by(Listener.id, Listener.name)
         .order_by(plays.desc(), Listener.name)
     )

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, String, func, select, type_coerce
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
@@ -45,6 +46,15 @@ def artist_keys(db: Session, ids: Sequence[int]) -> Mapping[int, str]:
     return {row.id: row.artist_key for row in rows}
 
 
+def same_artists(db: Session, ids: Iterable[int]) -> set[int]:
+    """Every song by an artist of some songs."""
+    wanted, found = list(ids), set[int]()
+    for start in range(0, len(wanted), _CHUNK):
+        keys = select(Song.artist_key).where(Song.id.in_(wanted[start : start + _CHUNK]))
+        found.update(db.scalars(select(Song.id).where(Song.artist_key.in_(keys))))
+    return found
+
+
 def new_song(
     artist: str,
     title: str,
@@ -63,19 +73,29 @@ def new_song(
     )  # fmt: skip
 
 
+def find(db: Session, artist: str, title: str) -> Song | None:
+    """The song of that name (already cleaned), if it is there."""
+    return db.scalar(select(Song).where(Song.artist_key == artist_key(artist), Song.title_key == title_key(title)))
+
+
 def find_or_add(db: Session, artist: str, title: str, *, source: str) -> tuple[Song, bool]:
     """The song of that name, or a new one with its artist's genres where they are known. Raises BadInput."""
     artist, title = clean(artist, "The artist"), clean(title, "The title")
-    key = artist_key(artist)
-    found = db.scalar(select(Song).where(Song.artist_key == key, Song.title_key == title_key(title)))
+    found = find(db, artist, title)
     if found is not None:
         return found, False
-    known = db.get(Artist, key)
+    known = db.get(Artist, artist_key(artist))
     added = new_song(
         artist, title, genres=known.genres if known else (), country=known.country if known else None, source=source
     )
-    db.add(added)
-    db.flush()
+    try:
+        with db.begin_nested():
+            db.add(added)
+    except IntegrityError:  # on PostgreSQL another request may bring the same song at once
+        there = find(db, artist, title)
+        if there is None:
+            raise
+        return there, False
     return added, True
 
 

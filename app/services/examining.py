@@ -15,7 +15,7 @@ from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import Database
-from app.errors import DatabaseDamaged
+from app.errors import CannotWrite, DatabaseDamaged
 from app.services import preparing
 from app.tables import AdapterVersion, Chore, Job, Listener, now
 
@@ -82,6 +82,9 @@ def database(url: str) -> Iterator[Finding]:
         opened.close()
     except DatabaseDamaged as problem:
         yield Finding("database", False, str(problem), _RESTORE)
+        return
+    except CannotWrite as problem:
+        yield Finding("database", False, str(problem), "Give the owner of its folder the right to write, and room.")
         return
     except SQLAlchemyError as problem:
         yield Finding("database", False, f"cannot be read: {problem.__cause__ or problem}", "Run `earshot setup`.")

@@ -87,13 +87,15 @@ def read(db: Session, listener: str, write_text: SongText, *, lately_days: int =
     tallies: dict[int, _Tally] = defaultdict(_Tally)
     clock = now()
     midnight = clock - clock % _DAY  # ages count from here, so that weights, and what follows from them, last a day
-    columns = select(Listen.song_id, Listen.listened_at, Listen.plays, Listen.rating, Listen.ended)
-    for song, at, plays, rating, ended in db.execute(columns.where(Listen.listener_id == listener)):
+    columns = select(Listen.song_id, Listen.listened_at, Listen.plays, Listen.rating, Listen.ended, Listen.learn)
+    for song, at, plays, rating, ended, learn in db.execute(columns.where(Listen.listener_id == listener)):
         tally = tallies[song]
-        if rating is not None:
+        if rating is not None and learn:
             tally.ratings.append(rating)
         if at is not None:
             tally.last = max(at, tally.last or 0)
+        if not learn:
+            continue  # known, but it says nothing of the taste
         if ended == "skipped":
             tally.skips += plays
         else:

@@ -63,6 +63,7 @@ def log(
     at: int | None = None,
     ended: str = "played",
     source: str = "web",
+    learn: bool = True,
 ) -> tuple[Listen, bool]:
     """Log one play of a catalogue song, or of a song by name that joins the catalogue.
 
@@ -77,7 +78,7 @@ def log(
     else:
         song, added = catalogue.find_or_add(db, artist, title, source="log")
     called = song.title  # after a failed flush the row cannot be asked any more
-    listen = Listen(listener_id=listener, song_id=song.id, listened_at=at, ended=ended, source=source)
+    listen = Listen(listener_id=listener, song_id=song.id, listened_at=at, ended=ended, source=source, learn=learn)
     db.add(listen)
     try:
         db.flush()
@@ -97,17 +98,22 @@ def own_listen(db: Session, listener: str, listen_id: int) -> Listen:
     return found
 
 
-def edit(db: Session, listener: str, listen_id: int, *, at: int | None, ended: str) -> Listen:
-    """Change when a listen was and how it ended; an undated listen may stay undated (None)."""
+def edit(db: Session, listener: str, listen_id: int, *, at: int | None, ended: str, learn: bool = True) -> Listen:
+    """Change when a listen was, how it ended and whether it is learnt from; an undated one may stay undated (None)."""
     if ended not in get_args(Ended):
         raise BadInput(f"A listen ends as played or skipped, not {show(ended)}.")
     listen = own_listen(db, listener, listen_id)
-    listen.listened_at, listen.ended = None if at is None else check_time(at), ended
+    listen.listened_at, listen.ended, listen.learn = None if at is None else check_time(at), ended, learn
     try:
         db.flush()
     except IntegrityError:
         raise Conflict("That song is logged at that very second already.") from None
     return listen
+
+
+def set_learn(db: Session, listener: str, listen_id: int, learn: bool) -> None:
+    """Learn, or do not learn, from one of a listener's own listens. Raises NotFound."""
+    own_listen(db, listener, listen_id).learn = learn
 
 
 def remove(db: Session, listener: str, listen_id: int) -> Listen:
@@ -127,10 +133,10 @@ def page(db: Session, listener: str, number: int = 1, size: int = 50) -> tuple[l
 
 
 def songs_liked(db: Session, listener: str) -> int:
-    """Different songs that a listener played (skips alone do not count): what a retrain learns from."""
+    """Different songs that a listener played (skips and what is not to be learnt from do not count)."""
     disliked = select(Feedback.song_id).where(Feedback.listener_id == listener, Feedback.verdict == "dislike")
     played = select(func.count(func.distinct(Listen.song_id))).where(
-        Listen.listener_id == listener, Listen.ended == "played", Listen.song_id.not_in(disliked)
+        Listen.listener_id == listener, Listen.ended == "played", Listen.learn, Listen.song_id.not_in(disliked)
     )
     return db.scalar(played) or 0
 
@@ -138,22 +144,28 @@ def songs_liked(db: Session, listener: str) -> int:
 # -- feedback ---------------------------------------------------------------------------------------
 
 
-def say(db: Session, listener: str, song_id: int, verdict: str) -> None:
-    """Note what a listener thinks of a song; "clear" takes it back. Raises BadInput or NotFound."""
+def say(db: Session, listener: str, song_id: int, verdict: str) -> str:
+    """Note what a listener thinks of a song; "clear" takes it back.
+
+    Returns what undoes it: the verdict before, or "clear". Raises BadInput or NotFound.
+    """
     song = catalogue.song(db, song_id)
+    before = verdicts(db, listener).get(song.id, "clear")
     if verdict == "clear":
         db.execute(delete(Feedback).where(Feedback.listener_id == listener, Feedback.song_id == song.id))
-        return
+        return before
     if verdict not in get_args(Verdict):
         raise BadInput(f"Feedback is love, dislike, not_now, know or clear, not {show(verdict)}.")
     values = {
         "verdict": verdict,
         "until": now() + _NOT_NOW_DAYS * 86_400 if verdict == "not_now" else None,
         "created_at": now(),
+        "import_id": None,  # what a listener says later is no import's any more
     }
     insert = sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
     statement = insert(Feedback).values(listener_id=listener, song_id=song.id, **values)
     db.execute(statement.on_conflict_do_update(index_elements=["listener_id", "song_id"], set_=values))
+    return before
 
 
 def verdicts(db: Session, listener: str) -> dict[int, str]:

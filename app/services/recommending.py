@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput
-from app.services import catalogue, history
+from app.services import catalogue, hiding, history
 from app.services.text import clean, show
 from app.tables import Listener, Song
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["discover", "familiar"]
 WISH_MOST = 200
-_REASONS = 2
+PER_ARTIST = {-2: 4, -1: 3, 0: 2, 1: 1, 2: 1}  # songs of one artist that a list may have, from safe to adventurous
+_REASONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +70,33 @@ def recommend(
     mode: str = "discover",
     wish: str = "",
     count: int = 20,
+    adventure: int = 0,
 ) -> Recommended:
     """A list for a listener.
 
     discover leaves out what they know; familiar takes only what they played, but not in the last fortnight. Feedback
-    counts at once: dislikes and "not now" are out, loves pull. Raises BadInput.
+    counts at once: dislikes, "not now" and hidden artists are out, loves pull. adventure: -2 (safe) to 2 (adventurous).
+    Raises BadInput.
     """
     if mode not in get_args(Mode):
         raise BadInput(f"A list is discover or familiar, not {show(mode)}.")
     if not 1 <= count <= 200:
         raise BadInput(f"A list has 1 to 200 songs, not {count}.")
+    if adventure not in PER_ARTIST:
+        raise BadInput(f"A list is from -2 (safe) to 2 (adventurous), not {adventure}.")
     wish = clean(wish, "The wish", most=WISH_MOST, required=False)
     listener = db.get_one(Listener, listener_id)
     past = history.read(db, listener_id, kinds.song_text)
     own = past.own(db, kinds.song_text, kinds.own)
     hidden = {song for song, verdict in past.verdicts.items() if verdict in ("dislike", "not_now")}
+    hidden |= hiding.hidden_songs(db, listener_id)
+    venture = kinds.ask(count=count, wish=wish, adventure=adventure / 2)
     if mode == "familiar":
         only = {e.id for e in past.entries if e.id > 0 and e.weight > 0} - past.lately - hidden
-        ask = kinds.ask(count=count, only=only, wish=wish, per_artist=4)
+        ask = replace(venture, only=only, per_artist=4)
     else:
-        ask = kinds.ask(count=count, without=past.known | hidden, wish=wish)
+        near = catalogue.same_artists(db, past.known) if adventure else set()
+        ask = replace(venture, without=past.known | hidden, per_artist=PER_ARTIST[adventure], familiar=near)
     ranked, version = engine.recommend(
         listener_id, listener.live_version, own, ask, lambda ids: catalogue.artist_keys(db, ids)
     )

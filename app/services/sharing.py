@@ -9,18 +9,19 @@ from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput, NotFound
-from app.services.text import show
-from app.tables import Listener, Share
+from app.services.text import fold, show
+from app.tables import Listener
+from app.tables_circle import Share
 
 OFF, CIRCLE, FRIENDS = "off", "circle", "friends"
 CHOICES = (OFF, CIRCLE, FRIENDS)
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
-def visible_to(viewer: str) -> Select[str]:
+def visible(viewer: str) -> Select[str]:
     """Ids of those whose listens a listener may see: their own, and whoever shares with the circle or with them.
 
-    To be put into a query: ``Listen.listener_id.in_(sharing.visible_to(viewer))``.
+    To be put into a query: ``Listen.listener_id.in_(sharing.visible(viewer))``.
     """
     named = select(Share.listener_id).where(Share.friend_id == viewer)
     return select(Listener.id).where(
@@ -34,14 +35,14 @@ def visible_to(viewer: str) -> Select[str]:
 
 def may_see(db: Session, viewer: str, owner: str) -> bool:
     """Whether ``viewer`` may see what ``owner`` played."""
-    return db.scalar(visible_to(viewer).where(Listener.id == owner)) is not None
+    return db.scalar(visible(viewer).where(Listener.id == owner)) is not None
 
 
 def seen(db: Session, viewer: str, owner: str) -> Listener:
     """The listener behind an id, if their listens may be seen. Raises NotFound: who may not see learns nothing."""
     found = None
     if _ID.fullmatch(owner):
-        found = db.scalar(select(Listener).where(Listener.id == owner, Listener.id.in_(visible_to(viewer))))
+        found = db.scalar(select(Listener).where(Listener.id == owner, Listener.id.in_(visible(viewer))))
     if found is None:
         raise NotFound("There is nobody here who shares with you under that address.")
     return found
@@ -69,3 +70,9 @@ def share(db: Session, listener: str, choice: str, friends: Collection[str] | No
     for friend in there - shared_with(db, listener):
         db.add(Share(listener_id=listener, friend_id=friend))
     db.flush()
+
+
+def visible_by_name(db: Session, viewer: str, name: str) -> Listener | None:
+    """The listener of that name if their plays may be seen; None also if there is nobody of that name."""
+    key = fold(name.encode("utf-8", "replace").decode()).replace("\x00", "\ufffd")
+    return db.scalar(select(Listener).where(Listener.name_key == key, Listener.id.in_(visible(viewer))))

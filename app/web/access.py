@@ -20,6 +20,8 @@ from app.settings import Settings
 from app.tables import Listener
 from app.web.limits import LIMITS, address_of
 from app.web.rendering import State, state_of
+from app.web.security import is_by_token
+from app.web.tokens_access import holder_of, require
 
 Shared = Annotated[State, Depends(state_of)]
 
@@ -60,6 +62,7 @@ RULES: dict[str, Rule] = {
     "GET /listens/new": MEMBER,
     "GET /listens/{listen_id}/edit": OWN,
     "POST /listens/{listen_id}/edit": OWN,
+    "POST /listens/{listen_id}/learn": OWN,
     "POST /listens/{listen_id}/delete": OWN,
     # songs, browse
     "GET /api/songs": MEMBER,
@@ -73,6 +76,8 @@ RULES: dict[str, Rule] = {
     "POST /songs/{song_id}/genres": MEMBER,
     # recommend, taste
     "GET /recommend": MEMBER,
+    "POST /artists/hide": MEMBER,
+    "POST /artists/show": MEMBER,
     "GET /taste": MEMBER,
     "POST /taste/retrain": MEMBER,
     "POST /taste/cancel": MEMBER,
@@ -80,6 +85,20 @@ RULES: dict[str, Rule] = {
     "GET /taste/events": MEMBER,
     "GET /taste/compare": MEMBER,
     "GET /taste/map": MEMBER,
+    # lists, playlists
+    "GET /lists": MEMBER,
+    "GET /lists/{list_id}": OWN,
+    "GET /lists/{list_id}/{kind}": OWN,
+    "POST /lists/{list_id}/delete": OWN,
+    "GET /playlists": MEMBER,
+    "POST /playlists": MEMBER,
+    "POST /playlists/add": OWN,
+    "GET /playlists/{playlist_id}": OWN,
+    "GET /playlists/{playlist_id}/{kind}": OWN,
+    "POST /playlists/{playlist_id}/move": OWN,
+    "POST /playlists/{playlist_id}/take-out": OWN,
+    "POST /playlists/{playlist_id}/rename": OWN,
+    "POST /playlists/{playlist_id}/delete": OWN,
     # settings
     "GET /settings": MEMBER,
     "POST /settings/time-zone": MEMBER,
@@ -106,7 +125,83 @@ RULES: dict[str, Rule] = {
     "POST /blends/{blend}/agree": OWN,
     "POST /blends/{blend}/leave": OWN,
     "POST /blends/{blend}/weights": OWN,
+    # live, tokens
+    "GET /live/events": MEMBER,
+    "GET /settings/tokens": MEMBER,
+    "POST /settings/tokens": MEMBER,
+    "POST /settings/tokens/{token_id}/revoke": OWN,
+    # audioscrobbler: one address, whose methods ask for the session key or the token in the form
+    "GET /2.0": TOKEN,
+    "POST /2.0": TOKEN,
+    "GET /2.0/": TOKEN,
+    "POST /2.0/": TOKEN,
+    "GET /api/auth/": MEMBER,
+    "POST /api/auth/": MEMBER,
 }
+# api: a session, or a token whose scope TOKEN_SCOPES names
+RULES |= {
+    "GET /api/v1/openapi.json": OPEN,
+    "GET /api/v1/songs": MEMBER,
+    "GET /api/v1/songs/{song_id}": MEMBER,
+    "PUT /api/v1/songs/{song_id}/genres": MEMBER,
+    "PUT /api/v1/songs/{song_id}/feedback": MEMBER,
+    "DELETE /api/v1/songs/{song_id}/feedback": MEMBER,
+    "GET /api/v1/feedback": MEMBER,
+    "GET /api/v1/genres": MEMBER,
+    "GET /api/v1/genres/{name}/songs": MEMBER,
+    "GET /api/v1/decades": MEMBER,
+    "GET /api/v1/decades/{decade}/songs": MEMBER,
+    "GET /api/v1/artists": MEMBER,
+    "GET /api/v1/artists/{key:path}": MEMBER,
+    "GET /api/v1/listens": MEMBER,
+    "POST /api/v1/listens": MEMBER,
+    "GET /api/v1/listens/{listen_id}": OWN,
+    "PUT /api/v1/listens/{listen_id}": OWN,
+    "DELETE /api/v1/listens/{listen_id}": OWN,
+    "GET /api/v1/now-playing": MEMBER,
+    "GET /api/v1/recommendations": MEMBER,
+    "GET /api/v1/taste": MEMBER,
+    "GET /api/v1/taste/job": MEMBER,
+    "POST /api/v1/taste/retrain": MEMBER,
+    "POST /api/v1/taste/cancel": MEMBER,
+    "PUT /api/v1/taste/live": OWN,
+    "GET /api/v1/me": MEMBER,
+    "PATCH /api/v1/me": MEMBER,
+    "GET /api/v1/me/picks": MEMBER,
+    "PUT /api/v1/me/picks": MEMBER,
+    "GET /api/v1/friends": MEMBER,
+    "GET /api/v1/invites": MEMBER,
+    "POST /api/v1/invites": MEMBER,
+    "GET /api/v1/tokens": MEMBER,
+    "POST /api/v1/tokens": MEMBER,
+    "DELETE /api/v1/tokens/{token_id}": OWN,
+    "GET /api/v1/sessions": MEMBER,
+    "DELETE /api/v1/sessions/{session_key}": OWN,
+}
+# What a token may do there instead of a session: GET with "read", these with "submit", and nothing else, so that a
+# token lost with a phone changes neither the account nor the circle.
+SUBMITS = {
+    "PUT /api/v1/songs/{song_id}/feedback",
+    "DELETE /api/v1/songs/{song_id}/feedback",
+    "POST /api/v1/listens",
+    "PUT /api/v1/listens/{listen_id}",
+    "DELETE /api/v1/listens/{listen_id}",
+    "POST /api/v1/taste/retrain",
+    "POST /api/v1/taste/cancel",
+}
+# listenbrainz, under both of its prefixes
+for _prefix in ("/1", "/apis/listenbrainz/1"):
+    RULES |= {
+        f"POST {_prefix}/submit-listens": TOKEN,
+        f"POST {_prefix}/delete-listen": TOKEN,
+        f"GET {_prefix}/validate-token": TOKEN,
+        f"GET {_prefix}/user/{{user_name}}/listens": TOKEN,
+        f"GET {_prefix}/user/{{user_name}}/playing-now": TOKEN,
+        f"GET {_prefix}/user/{{user_name}}/listen-count": TOKEN,
+        f"POST {_prefix}/feedback/recording-feedback": TOKEN,
+        f"GET {_prefix}/feedback/user/{{user_name}}/get-feedback": TOKEN,
+        f"GET {_prefix}/feedback/user/{{user_name}}/get-feedback-for-recordings": TOKEN,
+    }
 
 
 def cookie_name(settings: Settings) -> str:
@@ -127,8 +222,21 @@ def forget_cookie(response: Response, settings: Settings) -> None:
     response.delete_cookie(cookie_name(settings), path="/", secure=settings.https, httponly=True)
 
 
+def _by_token(request: Request) -> SignedIn:
+    """Who asks by a token on the JSON API. Raises NotSignedIn or Forbidden."""
+    key = key_of(request)
+    holder = holder_of(request)
+    if request.method == "GET":
+        return require(holder, "read").who
+    if key in SUBMITS:
+        return require(holder, "submit").who
+    raise Forbidden("A token may not do this; it is for a signed-in browser.")
+
+
 def anyone(request: Request, state: Shared) -> SignedIn | None:
-    """Who asks, by their browser's session; None for a stranger."""
+    """Who asks, by their browser's session, or on the JSON API by the token that is sent; None for a stranger."""
+    if is_by_token(request.scope) and request.url.path.startswith("/api/"):
+        return _by_token(request)
     token = request.cookies.get(cookie_name(state.settings))
     if not token:
         return None

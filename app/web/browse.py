@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from app.errors import BadInput
-from app.services import browsing, catalogue, genres, listens
+from app.services import browsing, catalogue, genres, hiding, listens, playlists
 from app.services.accounts import SignedIn
 from app.tables import Song
 from app.web.access import Me, Shared
@@ -60,7 +60,8 @@ def artist(request: Request, state: Shared, who: Me, key: str, p: int = 1) -> Re
     with state.db.read() as db:
         facts = browsing.artist(db, key)
         found = browsing.songs_of(db, facts.key, p)
-    return page(request, "artist.html", artist=facts, found=found)
+        is_hidden = any(one.artist_key == facts.key for one in hiding.hidden(db, who.id))
+    return page(request, "artist.html", artist=facts, found=found, hidden=is_hidden)
 
 
 @router.get("/songs/{song_id}")
@@ -79,7 +80,7 @@ def _song_page(
         return page(
             request, "song.html", status, song=shown, near=near, error=error,
             written=written if error else ", ".join(shown.genres), players=browsing.who_played(db, who.id, song_id),
-            verdict=listens.verdicts(db, who.id).get(song_id, ""),
+            verdict=listens.verdicts(db, who.id).get(song_id, ""), playlists=playlists.of(db, who.id),
         )  # fmt: skip
 
 

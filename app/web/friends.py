@@ -20,7 +20,7 @@ _DAYS = (1, 7, 14, 30)
 
 def _circle(request: Request, state: State, who: SignedIn, link: str = "") -> Response:
     with state.db.read() as db:
-        visible = set(db.scalars(sharing.visible_to(who.id)))
+        visible = set(db.scalars(sharing.visible(who.id)))
         named = sharing.shared_with(db, who.id)
         people, invites = accounts.everyone(db), accounts.open_invites(db, who.id)
     days = sorted({*_DAYS, state.settings.invite_days})

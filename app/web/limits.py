@@ -41,6 +41,10 @@ LIMITS: dict[str, Limit] = {
     "POST /join/{token}": SIGN_UP,
     "POST /friends/invite": INVITE,
     "POST /taste/retrain": RETRAIN,
+    "POST /settings/tokens": TOKEN,
+    "POST /api/v1/tokens": TOKEN,
+    "POST /api/v1/invites": INVITE,
+    "POST /api/v1/taste/retrain": RETRAIN,
     "POST /settings/password": PASSWORD,
     "POST /settings/delete": PASSWORD,
 }

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, Response
 
 from app.errors import BadInput
-from app.services import catalogue, genres, listens
+from app.services import listens
 from app.services.search import search
 from app.services.text import show
-from app.tables import Listen
 from app.web.access import Me, Shared
-from app.web.rendering import State, go, local_path, page, wants_json
+from app.web.encoding_later import encode
+from app.web.rendering import go, local_path, page, wants_json, with_query
 
 router = APIRouter(prefix="/listens")
 
@@ -39,15 +39,6 @@ def _song_id(text: str) -> int | None:
     return int(text)
 
 
-def _encode_now(state: State, listen: Listen) -> None:
-    """A song that just joined the catalogue is encoded at once, so that others can be recommended it."""
-    engine = state.engine.get()
-    with state.db.read() as db:
-        texts = catalogue.texts(db, state.kinds.song_text, [listen.song_id])
-    engine.encode_songs(texts)
-    genres.infer(state.db, engine, state.kinds.song_text, [listen.song_id])
-
-
 @router.get("/new")
 def choose(request: Request, state: Shared, who: Me, q: str = "") -> Response:
     """The way to log without scripts: search, then press a song, or log it as free text."""
@@ -59,18 +50,20 @@ def choose(request: Request, state: Shared, who: Me, q: str = "") -> Response:
 @router.post("")
 def log(
     request: Request, state: Shared, who: Me, song_id: Text = "", artist: Text = "", title: Text = "", when: Text = "",
-    ended: Text = "played", back: Text = "/",
+    ended: Text = "played", learn: Text = "yes", back: Text = "/",
 ) -> Response:  # fmt: skip
     at = listens.parse_when(when, who.time_zone)
     with state.db.write() as db:
         listen, added = listens.log(
-            db, who.id, song_id=_song_id(song_id), artist=artist, title=title, at=at, ended=ended
-        )
-    if added:
-        _encode_now(state, listen)
+            db, who.id, song_id=_song_id(song_id), artist=artist, title=title, at=at, ended=ended,
+            learn=learn != "no",
+        )  # fmt: skip
+    if added:  # at once, so that others can be recommended it
+        encode(state, [listen.song_id])
     if wants_json(request):
         return JSONResponse({"listen": listen.id, "song": listen.song_id, "new_song": added}, 201)
-    return go(local_path(back, "/"))
+    back = local_path(back, "/")
+    return go(with_query(back, logged=listen.id) if back == "/" or back.startswith("/recommend") else back)
 
 
 @router.get("/{listen_id}/edit")
@@ -81,15 +74,27 @@ def edit_form(request: Request, state: Shared, who: Me, listen_id: int) -> Respo
 
 
 @router.post("/{listen_id}/edit")
-def edit(state: Shared, who: Me, listen_id: int, when: Text = "", ended: Text = "played") -> Response:
+def edit(
+    state: Shared, who: Me, listen_id: int, when: Text = "", ended: Text = "played", learn: Text = "yes"
+) -> Response:
     at = listens.parse_when(when, who.time_zone) if when.strip() else None
     with state.db.write() as db:
-        listens.edit(db, who.id, listen_id, at=at, ended=ended)
+        listens.edit(db, who.id, listen_id, at=at, ended=ended, learn=learn != "no")
     return go("/listens")
 
 
+@router.post("/{listen_id}/learn")
+def learn(state: Shared, who: Me, listen_id: int, learn: Text = "yes", back: Text = "/listens") -> Response:
+    """Learn, or do not learn, from this listen."""
+    with state.db.write() as db:
+        listens.set_learn(db, who.id, listen_id, learn != "no")
+    return go(local_path(back, "/listens"))
+
+
 @router.post("/{listen_id}/delete")
-def remove(state: Shared, who: Me, listen_id: int, back: Text = "/listens") -> Response:
+def remove(request: Request, state: Shared, who: Me, listen_id: int, back: Text = "/listens") -> Response:
     with state.db.write() as db:
         listens.remove(db, who.id, listen_id)
+    if wants_json(request):
+        return JSONResponse({"removed": listen_id})
     return go(local_path(back, "/listens"))

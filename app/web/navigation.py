@@ -24,12 +24,13 @@ class Room:
 # On a phone the first four stand in the bar at the bottom and the others behind "More".
 FIRST = (
     Room("/", "Home", "home"),
-    Room("/recommend", "For you", "spark"),
+    Room("/recommend", "For you", "spark", ("lists",)),
     Room("/taste", "Taste", "taste"),
     Room("/friends", "Friends", "friends"),
 )
 MORE = (
     Room("/browse", "Browse", "browse", ("genres", "decades", "artists", "songs")),
+    Room("/playlists", "Playlists", "playlist"),
     Room("/listens", "Listens", "listens"),
     Room("/settings", "Settings", "settings"),
     Room("/admin", "Administration", "admin", admin_only=True),

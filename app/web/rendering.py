@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
@@ -16,11 +16,14 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from app.db import Database
 from app.errors import EarshotError, NotSignedIn
+from app.services import elsewhere
 from app.services.recommending import EngineTypes
 from app.settings import Settings
-from app.tables import Song
+from app.tables import Song, now
 from app.web import navigation
+from app.web.encoding_later import EncodingLater
 from app.web.limits import Limiter
+from app.web.rate import Rate
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -47,6 +50,8 @@ class State:
     engine: EngineSource
     kinds: EngineTypes
     limiter: Limiter
+    later: EncodingLater = field(default_factory=EncodingLater)
+    rate: Rate = field(default_factory=Rate)
 
 
 def state_of(request: Request) -> State:
@@ -60,6 +65,19 @@ def _when(at: int | None, zone: str = "UTC") -> str:
     if at is None:
         return "undated"
     return datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(zone)).strftime("%-d %b %Y, %H:%M")
+
+
+def _ago(at: int | None, zone: str = "UTC") -> str:
+    """A time as a person says it: how long ago, from a week on the day."""
+    if at is None:
+        return "undated"
+    passed = max(0, now() - at)
+    if passed < 90:
+        return "just now"
+    for most, unit, name in ((5400, 60, "min"), (129_600, 3600, "h"), (604_800, 86_400, "days")):
+        if passed < most:
+            return f"{round(passed / unit)} {name} ago"
+    return datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(zone)).strftime("%-d %b %Y")
 
 
 def _field_time(at: int | None, zone: str = "UTC") -> str:
@@ -88,7 +106,10 @@ templates = Environment(
     loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
-templates.filters |= {"part": _part, "when": _when, "field_time": _field_time, "size": _size, "cover": _cover}
+templates.filters |= {
+    "part": _part, "when": _when, "ago": _ago, "elsewhere": elsewhere.links, "field_time": _field_time, "size": _size,
+    "cover": _cover,
+}  # fmt: skip
 templates.globals["rooms"] = navigation.rooms
 
 
@@ -110,10 +131,19 @@ def local_path(path: str, otherwise: str) -> str:
     return quote(path, safe="/?&=%+#") if safe and len(path) < 500 else otherwise
 
 
+def with_query(path: str, **values: str | int) -> str:
+    """A path of ours with more in its query, before the fragment; a value given before is replaced."""
+    parts = urlsplit(path)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True)) | {name: str(value) for name, value in values.items()}
+    return urlunsplit(("", "", parts.path, urlencode(query), parts.fragment))
+
+
 def wants_json(request: Request) -> bool:
     """Whether a script of ours or another program asks."""
     accepted = request.headers.get("accept", "")
-    return request.url.path.startswith("/api/") or ("application/json" in accepted and "text/html" not in accepted)
+    path = request.url.path
+    for_programs = path.startswith("/api/") and not path.startswith("/api/auth")  # that one is a page
+    return for_programs or ("application/json" in accepted and "text/html" not in accepted)
 
 
 def answer_error(request: Request, problem: EarshotError) -> Response:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from app.services import accounts
+from app.services import accounts, hiding, tokens
 from app.services.accounts import SignedIn
 from app.tables import Listener
 from app.web import own_account
@@ -42,9 +42,19 @@ def _time_zone(state: State, db: Session, who: SignedIn) -> dict[str, Any]:
     return {"zones": _zones() if who.time_zone in _zones() else [who.time_zone, *_zones()]}
 
 
+def _tokens(state: State, db: Session, who: SignedIn) -> dict[str, Any]:
+    return {"names": [made.name for made in tokens.mine(db, who.id)]}
+
+
+def _hidden(state: State, db: Session, who: SignedIn) -> dict[str, Any]:
+    return {"artists": hiding.hidden(db, who.id)}
+
+
 # In the order of the page; other rooms add theirs here.
 SECTIONS = (
     Section("time-zone", "Time zone", "time_zone.html", _time_zone),
+    Section("tokens", "API tokens", "tokens.html", _tokens),
+    Section("hidden-artists", "Hidden artists", "hidden_artists.html", _hidden),
     Section("sessions", "Signed-in browsers", "sessions.html", own_account.sessions_shown),
     Section("password", "Password", "password.html", own_account.nothing_shown),
     Section("leaving", "Delete my account", "leaving.html", own_account.leaving_shown),

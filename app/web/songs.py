@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from app.services import listens
 from app.services.search import search
 from app.web.access import Me, Shared
-from app.web.rendering import go, local_path, wants_json
+from app.web.rendering import go, local_path, wants_json, with_query
 
 router = APIRouter()
 
@@ -29,7 +29,9 @@ def feedback(
     back: Annotated[str, Form()] = "/recommend",
 ) -> Response:  # fmt: skip
     with state.db.write() as db:
-        listens.say(db, who.id, song_id, verdict)
+        was = listens.say(db, who.id, song_id, verdict)
     if wants_json(request):
-        return JSONResponse({"song": song_id, "verdict": verdict})
-    return go(local_path(back, "/recommend"))
+        return JSONResponse({"song": song_id, "verdict": verdict, "was": was})
+    back = local_path(back, "/recommend")
+    # The page of a list then shows what was said, with the way back.
+    return go(with_query(back, said=song_id, was=was) if back.startswith("/recommend") else back)

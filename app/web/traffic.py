@@ -107,7 +107,7 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
     method, route = scope["method"] if scope["method"] in _METHODS else "(other)", route_of(scope)
     ANSWERED.labels(method, route, str(status)).inc()
     SECONDS.labels(route).observe(seconds)
-    level = logging.WARNING if status >= 500 else logging.INFO if route not in _QUIET else logging.DEBUG
+    level = logging.DEBUG if route in _QUIET else logging.WARNING if status >= 500 else logging.INFO
     log.log(level, "%s %s %d in %d ms", method, route, status, 1000 * seconds)
 
 

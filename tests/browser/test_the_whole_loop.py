@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import DESK, PASSWORD, PHONE, Running, Visitor
+from tests.browser.conftest import BASE_LOADS, DESK, PASSWORD, PHONE, Running, Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -35,7 +35,7 @@ def write_history(running: Running, folder: Path, name: str, count: int = 30) ->
 
 def titles(page: Page) -> list[str]:
     """The songs of the list that is shown."""
-    expect(page.locator(".suggestion").first).to_be_visible()
+    expect(page.locator(".suggestion").first).to_be_visible(timeout=BASE_LOADS)
     return page.locator(".suggestion .song strong").all_inner_texts()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic import command
@@ -12,13 +14,14 @@ from sqlalchemy import inspect, select, text
 
 from app.db import Database
 from app.errors import Conflict
-from app.services import browsing, bulk, catalogue, genres, importing, listens, preparing
+from app.services import browsing, bulk, catalogue, genres, importing, listens, playing, preparing, submitting
 from app.services.plain_format import Dropped, Row
 from app.services.search import search
 from app.services.song_files import FileSong
+from app.services.submitting import Play
 from app.settings import PROJECT
 from app.starter.reading import read
-from app.tables import Listener, Song, SongGenre, SongPlays
+from app.tables import Listen, Listener, Song, SongGenre, SongPlays
 from tests.services.test_search import SONGS
 
 pytestmark = pytest.mark.postgres
@@ -161,3 +164,25 @@ def test_listens_are_imported_once(db: Database, ana: Listener) -> None:
             session.scalar(select(SongPlays.plays).join(Song, Song.id == SongPlays.song_id).where(Song.title == "C"))
             == 9
         )
+
+
+def test_players_that_submit_the_same_new_song_at_once_make_one_song_and_one_listen(
+    db: Database, ana: Listener
+) -> None:
+    play = Play("Nobody At All", "A Song Nobody Knows", 1_700_000_000, "Album", 200_000, 190_000)
+    start = threading.Barrier(6)
+
+    def submit(number: int) -> str:
+        start.wait()
+        with db.write() as session:
+            playing.play_now(session, ana.id, play, f"player {number}")
+            return submitting.submit(session, ana.id, [play], "player")[0].became
+
+    with ThreadPoolExecutor(6) as pool:
+        became = list(pool.map(submit, range(6)))
+    with db.read() as session:
+        (song,) = session.scalars(select(Song).where(Song.title == play.title))
+        (listen,) = session.scalars(select(Listen))
+        now = playing.of(session, ana.id)
+    assert became.count("listen") >= 1 and listen.song_id == song.id
+    assert now is not None and (now.title, now.song_id) == (play.title, song.id)

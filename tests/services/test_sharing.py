@@ -8,7 +8,8 @@ from sqlalchemy import func, select
 from app.db import Database
 from app.errors import BadInput, NotFound
 from app.services import accounts, sharing
-from app.tables import Listener, Share
+from app.tables import Listener
+from app.tables_circle import Share
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def seers(db: Database, owner: Listener, others: list[Listener]) -> list[str]:
     """Names of those who may see what ``owner`` played."""
     with db.read() as session:
         found = [o.name for o in others if sharing.may_see(session, o.id, owner.id)]
-        listed = [o.name for o in others if owner.id in set(session.scalars(sharing.visible_to(o.id)))]
+        listed = [o.name for o in others if owner.id in set(session.scalars(sharing.visible(o.id)))]
     assert found == listed
     return found
 

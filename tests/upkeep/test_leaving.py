@@ -12,7 +12,7 @@ from app import upkeep
 from app.db import Database
 from app.errors import Conflict, TooBusy
 from app.lm.vectors import CatalogueVectors
-from app.services import accounts, catalogue, chores, importing, listens, privacy
+from app.services import accounts, catalogue, chores, importing, listens, playlists, privacy
 from app.services.plain_format import Row
 from app.settings import Settings
 from app.tables import Feedback, Job, Listen, Listener, Preference, Song, Table
@@ -120,6 +120,19 @@ def test_a_song_that_somebody_else_played_or_judged_stays(bare_db: Database, peo
         count = catalogue.count(db)
         privacy.delete_account(db, people["Ben"])
         assert catalogue.count(db) == count - 1 and db.get(Song, mine.song_id) is None
+
+
+def test_a_song_in_a_friends_playlist_stays_and_one_in_only_the_leavers_goes(
+    bare_db: Database, people: dict[str, str]
+) -> None:
+    with bare_db.write() as db:
+        kept, _ = listens.log(db, people["Ben"], artist="Mine", title="Kept by Ana")
+        gone, _ = listens.log(db, people["Ben"], artist="Mine", title="Alone")
+        playlists.make(db, people["Ben"], "Ben's", [kept.song_id, gone.song_id])
+        hers = playlists.make(db, people["Ana"], "Ana's", [kept.song_id])
+        privacy.delete_account(db, people["Ben"])
+        assert [song.title for song in playlists.songs_of(db, hers)] == ["Kept by Ana"]
+        assert db.get(Song, gone.song_id) is None
 
 
 def test_shredding_waits_for_somebody_who_reads(bare: Settings, bare_db: Database, leaver: str) -> None:

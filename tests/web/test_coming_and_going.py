@@ -145,7 +145,7 @@ def test_nobody_is_sent_to_another_host(stranger: TestClient) -> None:
     set_up(stranger)
     for number, target in enumerate(ELSEWHERE):
         song = stranger.post("/listens", data={"artist": "Queen", "title": f"Song {number}", "back": target})
-        assert (song.status_code, song.headers["location"]) == (303, "/"), target
+        assert (song.status_code, song.headers["location"].partition("?")[0]) == (303, "/"), target
     for target in ELSEWHERE[:3]:
         answer = stranger.post("/login", data={"name": "Ana", "password": GOOD, "next": target})
         assert (answer.status_code, answer.headers["location"]) == (303, "/"), target

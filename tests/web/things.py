@@ -12,8 +12,8 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import accounts, blends, listens
-from app.tables import AdapterVersion, Job, Listen, Preference, Song, new_id, now
+from app.services import accounts, blends, kept, listens, playlists, tokens
+from app.tables import AdapterVersion, Job, Listen, Listener, Preference, Song, new_id, now
 
 SECRET = "quietcanary"  # stands in everything of the owner's that nobody else may read
 
@@ -61,6 +61,13 @@ def _blend(db: Session, owner: str) -> str:
     return blends.start(db, owner, [friend.id]).id
 
 
+def _list(db: Session, owner: str) -> str:
+    shown = [int(_song(db, owner))]
+    return kept.keep(
+        db, owner, mode="discover", wish=f"{SECRET} {_serial()}", adventure=0, version=None, songs=shown
+    ).id
+
+
 def _session(db: Session, owner: str) -> str:
     return accounts.token_hash(accounts.start_session(db, owner, 1))[:16]
 
@@ -73,6 +80,9 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
     "listen_id": _listen,
     "song_id": _song,
     "version": _version,
+    "list_id": _list,
+    "playlist_id": lambda db, owner: playlists.make(db, owner, SECRET, [int(_song(db, owner))]).id,
+    "kind": lambda db, owner: "jspf",
     "session": _session,
     "invite_key": _invite,
     "person_id": lambda db, owner: owner,
@@ -81,16 +91,26 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
     "blend": _blend,
     "person": lambda db, owner: owner,
     "name": lambda db, owner: "rock",
+    "token_id": lambda db, owner: tokens.add(db, owner, f"Player {_serial()}", ["submit"])[0].id,
+    "session_key": lambda db, owner: accounts.token_hash(accounts.start_session(db, owner, 1))[:16],
+    "user_name": lambda db, owner: db.get_one(Listener, owner).name,
     "decade": lambda db, owner: "1970s",
     "key:path": lambda db, owner: db.scalar(select(Song.artist_key).order_by(Song.id).limit(1)) or "",
 }
 
 FORMS: dict[str, dict[str, str]] = {
     "POST /taste/live": {"version": "{version}"},
+    "PUT /api/v1/taste/live": {"version": "{version}"},
+    "PUT /api/v1/listens/{listen_id}": {"listened_at": "1700000000", "ended": "skipped"},
     "POST /listens/{listen_id}/edit": {"when": "2024-01-01T10:00", "ended": "skipped"},
     "POST /listens": {"artist": "Queen", "title": "39"},
     "POST /songs/{song_id}/feedback": {"verdict": "love"},
     "POST /songs/{song_id}/genres": {"genres": "rock"},
+    "POST /playlists": {"name": "Mine"},
+    "POST /playlists/add": {"playlist": "{playlist_id}", "song": "{song_id}"},
+    "POST /playlists/{playlist_id}/move": {"song": "{song_id}", "to": "1"},
+    "POST /playlists/{playlist_id}/take-out": {"song": "{song_id}"},
+    "POST /playlists/{playlist_id}/rename": {"name": "Renamed"},
     "POST /settings/sessions/end": {"session": "{session}"},
     "POST /settings/time-zone": {"zone": "UTC"},
     "POST /friends/sharing": {"sharing": "off"},
@@ -118,4 +138,6 @@ def furnish(db: Session, owner: str) -> None:
         listens.log(db, owner, song_id=int(_song(db, owner)), at=1_600_000_000 + day)
     version = _version(db, owner)
     db.add(Job(listener_id=owner, state="kept", version=version, error=SECRET, finished_at=now()))
+    _list(db, owner)
+    playlists.make(db, owner, SECRET, [int(_song(db, owner))])
     db.add(Preference(listener_id=owner, kind="artist", value=SECRET))

@@ -1,6 +1,9 @@
-// Search as you type, by keyboard: the list is a listbox that the field controls (ARIA combobox pattern).
+// Search as you type, by keyboard: the list is a listbox that the field controls (ARIA combobox pattern). A logged song
+// appears among the latest ones in place; the focus stays in the field, and what was done is read out.
 const form = document.querySelector("[data-log]");
 const field = form.querySelector("input[name=q]");
+const lately = document.getElementById("lately");
+const said = document.querySelector("[data-said]");
 const list = document.createElement("ul");
 list.id = "found";
 list.className = "found";
@@ -58,7 +61,7 @@ async function log(song) {
     headers: { Accept: "application/json" },
     body: new URLSearchParams({ song_id: song }),
   });
-  if (answer.ok) location.reload();
+  if (answer.ok) return logged((await answer.json()).listen);
   else {
     const note = document.createElement("p");
     note.className = "error";
@@ -69,6 +72,28 @@ async function log(song) {
   }
 }
 
+async function logged(listen) {
+  field.value = "";
+  show([]);
+  await latest(`/?part=lately&logged=${listen}`);
+  field.focus();
+}
+
+async function latest(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) return location.reload();
+  lately.innerHTML = await answer.text();
+  said.replaceChildren(...lately.querySelectorAll(".said"));
+}
+
+said.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const undo = event.target;
+  const answer = await fetch(undo.action, { method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams(new FormData(undo)) });
+  if (!answer.ok) return undo.submit();
+  await latest("/?part=lately");
+  field.focus();
+});
 field.addEventListener("input", () => {
   clearTimeout(waiting);
   waiting = setTimeout(find, 120);

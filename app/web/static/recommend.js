@@ -1,25 +1,65 @@
-// Feedback changes the list at once: the song's button is sent, then the list is fetched anew and put in place.
+// Feedback changes the list at once: what was pressed is sent, then the list is fetched anew and put in place. The focus
+// stays on the same button of the same song, or of the song that took its place.
 const list = document.getElementById("list");
+const status = document.getElementById("said");
 const ask = document.querySelector("[data-ask]");
+let asked = 0;
 
-function here() {
+function question() {
   const query = new URLSearchParams(new FormData(ask));
   if (!query.get("wish")) query.delete("wish");
+  if (query.get("mode") === "discover") query.delete("mode");
+  if (query.get("adventure") === "0") query.delete("adventure");
   return query;
 }
 
-async function refresh(focusOn) {
-  const query = here();
-  history.replaceState(null, "", `/recommend?${query}`);
-  query.set("part", "1");
+const songs = () => [...list.querySelectorAll(".suggestion")];
+
+// What was said goes to the live region, so that it is read out and stays in sight.
+function tell() {
+  status.replaceChildren(...list.querySelectorAll(".said"));
+}
+
+function refocus(focus) {
+  const same = songs().find((song) => song.dataset.song === focus.song);
+  const song = same || songs()[Math.min(focus.place, songs().length - 1)];
+  (song?.querySelector(`[data-verdict="${focus.verdict}"]`) || song?.querySelector("button"))?.focus({ preventScroll: Boolean(same) });
+}
+
+async function refresh(more = {}, focus = null) {
+  const turn = ++asked;
+  const query = question();
+  history.replaceState(null, "", `/recommend${query.size ? `?${query}` : ""}`);
+  Object.entries({ part: "1", ...more }).forEach(([name, value]) => query.set(name, value));
   list.setAttribute("aria-busy", "true");
   const answer = await fetch(`/recommend?${query}`);
-  if (answer.ok) list.innerHTML = await answer.text();
+  if (turn !== asked) return;
   list.removeAttribute("aria-busy");
-  if (focusOn !== undefined) {
-    const buttons = list.querySelectorAll(".suggestion");
-    buttons[Math.min(focusOn, buttons.length - 1)]?.querySelector("button")?.focus();
+  if (!answer.ok) {
+    location.reload();
+    return;
   }
+  list.innerHTML = await answer.text();
+  tell();
+  if (focus) refocus(focus);
+}
+
+async function send(form) {
+  const card = form.closest(".suggestion");
+  const focus = {
+    song: card?.dataset.song, place: Math.max(0, songs().indexOf(card)),
+    verdict: form.querySelector("[data-verdict]")?.dataset.verdict,
+  };
+  const answer = await fetch(form.action, {
+    method: "POST",
+    headers: { Accept: "application/json" },
+    body: new URLSearchParams(new FormData(form)),
+  });
+  if (!answer.ok) return form.submit();
+  const done = answer.redirected ? {} : await answer.json();
+  const more = done.verdict ? { said: done.song, was: done.was }
+    : done.hidden ? { hid: done.artist } : done.listen ? { logged: done.listen } : {};
+  return refresh(more, focus);
 }
 
 ask.addEventListener("submit", (event) => {
@@ -27,18 +67,20 @@ ask.addEventListener("submit", (event) => {
   refresh();
 });
 ask.addEventListener("change", (event) => {
-  if (event.target.name === "mode") refresh();
+  if (event.target.name !== "wish") refresh();
 });
-list.addEventListener("submit", async (event) => {
-  const form = event.target;
-  if (!form.matches("form")) return;
+ask.addEventListener("click", (event) => {
+  const example = event.target.closest("[data-wish]");
+  if (!example) return;
   event.preventDefault();
-  const place = [...list.querySelectorAll(".suggestion")].indexOf(form.closest(".suggestion"));
-  const answer = await fetch(form.action, {
-    method: "POST",
-    headers: { Accept: "application/json" },
-    body: new URLSearchParams(new FormData(form)),
-  });
-  if (answer.ok) refresh(place);
-  else form.submit();
+  ask.elements.wish.value = example.textContent;
+  refresh();
 });
+for (const place of [list, status]) {
+  place.addEventListener("submit", (event) => {
+    if (!/\/(feedback|hide|show|listens|delete)$/.test(new URL(event.target.action).pathname)) return;
+    event.preventDefault();
+    send(event.target);
+  });
+}
+tell();

@@ -1,0 +1,40 @@
+"""Artists whom a listener wants in no list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.errors import NotFound
+from app.services import browsing
+from app.services.text import artist_key, clean
+from app.tables import HiddenArtist, Song
+
+
+def hide(db: Session, listener: str, artist: str) -> HiddenArtist:
+    """No list shows this artist (a name or a key) any more. Hiding twice is hiding once. Raises BadInput, NotFound."""
+    facts = browsing.artist(db, clean(artist, "The artist"))
+    return db.merge(HiddenArtist(listener_id=listener, artist_key=facts.key, name=facts.name))
+
+
+def show_again(db: Session, listener: str, artist: str) -> None:
+    """Take the hiding back. Raises NotFound for an artist who is not hidden."""
+    key = artist_key(clean(artist, "The artist"))
+    mine = (HiddenArtist.listener_id == listener, HiddenArtist.artist_key == key)
+    if db.scalar(select(HiddenArtist.name).where(*mine)) is None:
+        raise NotFound("This artist is not hidden.")
+    db.execute(delete(HiddenArtist).where(*mine))
+
+
+def hidden(db: Session, listener: str) -> Sequence[HiddenArtist]:
+    """A listener's hidden artists by name."""
+    mine = select(HiddenArtist).where(HiddenArtist.listener_id == listener)
+    return db.scalars(mine.order_by(HiddenArtist.artist_key)).all()
+
+
+def hidden_songs(db: Session, listener: str) -> set[int]:
+    """Every song of the hidden artists."""
+    keys = select(HiddenArtist.artist_key).where(HiddenArtist.listener_id == listener)
+    return set(db.scalars(select(Song.id).where(Song.artist_key.in_(keys))))

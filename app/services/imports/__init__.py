@@ -1,0 +1,1 @@
+"""Bring listening from elsewhere: checked files, one reader a format, preview, run, report, undo."""

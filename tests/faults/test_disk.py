@@ -1,0 +1,138 @@
+"""A full disk, a folder that cannot be written, damaged files at start: said so, nothing lost, and the rest works."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.db import Database
+from app.services import accounts, backup, listens
+from app.settings import PROJECT, Settings
+from tests.upkeep.conftest import add_version, contents
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+
+@pytest.fixture
+def small(bare: Settings, bare_db: Database, tmp_path: Path) -> Iterator[Settings]:
+    """The bare home on a disk of a few megabytes of its own."""
+    bare_db.close()
+    mount = tmp_path / "small"
+    mount.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(mount)]).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        shutil.copytree(bare.home, mount / "home")
+        yield Settings(home=mount / "home")
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """A file that takes the rest of the disk."""
+    file = folder / "filler"
+    with file.open("wb", buffering=0) as stream:
+        try:
+            while stream.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+    return file
+
+
+def earshot(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command in that home."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", *words], cwd=PROJECT, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "EARSHOT_HOME": str(settings.home)},
+    )  # fmt: skip
+
+
+def test_a_full_disk_refuses_writes_loses_nothing_and_is_fine_again_with_room(small: Settings) -> None:
+    db = Database(small.url)
+    with db.write() as session:
+        ana = accounts.add_listener(session, "Ana", None)
+        listens.log(session, ana.id, artist="Before", title="Song", at=1_700_000_000)
+    filler = fill(small.home)
+    failures = 0
+    for number in range(300):
+        try:
+            with db.write() as session:
+                listens.log(session, ana.id, artist=f"Full {number}" + "x" * 400, title="Song", at=1_700_000_000)
+        except Exception as problem:
+            assert "full" in str(problem).lower() or "busy" in str(problem).lower(), problem
+            failures += 1
+    assert failures, "the disk never was full"
+    with db.read() as session:
+        kept = listens.page(session, ana.id)[1]
+        assert kept == 301 - failures
+        assert session.connection().exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+    filler.unlink()
+    with db.write() as session:
+        listens.log(session, ana.id, artist="After", title="Song", at=1_700_000_000)
+        assert listens.page(session, ana.id)[1] == kept + 1
+    db.close()
+
+
+def test_a_backup_that_does_not_fit_leaves_nothing_and_harms_nothing(small: Settings) -> None:
+    db = Database(small.url)
+    with db.write() as session:
+        ana = accounts.add_listener(session, "Ana", None)
+        add_version(session, small.adapters, ana.id)
+    before = contents(small.adapters)
+    filler = fill(small.home)
+    with pytest.raises(Exception, match=r"(?i)space|full|disk"):
+        backup.back_up(db, small.adapters, small.home / "b.tar.gz")
+    assert not (small.home / "b.tar.gz").exists() and list(small.home.glob(".backup-*")) == []
+    filler.unlink()
+    assert backup.back_up(db, small.adapters, small.home / "b.tar.gz").adapters == 1
+    assert contents(small.adapters) == before
+    db.close()
+
+
+def test_doctor_says_that_the_disk_is_full_or_cannot_be_written(small: Settings) -> None:
+    fill(small.home)
+    said = earshot(small, "doctor")
+    assert (said.returncode == 1 and "cannot be written" in said.stdout) or "Make room" in said.stdout, said.stdout
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut", "zeroed"])
+def test_a_damaged_database_is_named_at_every_start_and_left_as_it_is(
+    bare: Settings, bare_db: Database, damage: str
+) -> None:
+    bare_db.close()
+    file = bare.data / "earshot.db"
+    whole = file.read_bytes()
+    broken = {
+        "garbage": b"this is no database" * 1000,
+        "cut": whole[: len(whole) // 2],
+        "zeroed": whole[:8192] + bytes(len(whole) - 8192),
+    }[damage]
+    file.write_bytes(broken)
+    for words in (["serve"], ["worker"], ["user", "add", "Ben"], ["backup", str(bare.home / "b.tar.gz")]):
+        said = earshot(bare, *words)
+        assert said.returncode == 1 and "damaged" in said.stderr and "earshot restore" in said.stderr, said.stderr
+        assert "Traceback" not in said.stderr
+    assert file.read_bytes() == broken, "nothing may be written over what a person may still rescue"
+
+
+def test_a_folder_that_cannot_be_written_is_named(bare: Settings, bare_db: Database) -> None:
+    bare_db.close()
+    if os.geteuid() == 0 and subprocess.run(["mount", "--bind", bare.home, bare.home]).returncode:
+        pytest.skip("a read-only bind mount is not allowed here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", bare.home], check=True)
+        said = earshot(bare, "doctor")
+        assert said.returncode == 1 and "cannot be written" in said.stdout, said.stdout + said.stderr
+        said = earshot(bare, "user", "add", "Ben")
+        assert said.returncode == 1 and "Traceback" not in said.stderr, said.stderr
+        assert "cannot be written" in said.stderr or "read-only" in said.stderr.lower() or "readonly" in said.stderr
+    finally:
+        subprocess.run(["umount", "-l", bare.home], check=True)

@@ -1,0 +1,37 @@
+"""requirements.lock: every package by one version and by the sha256 of its files, so that nothing else is installed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from app.settings import PROJECT
+
+LOCK = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)((?: *\\\n +--hash=sha256:[0-9a-f]{64})*)$", re.MULTILINE)
+
+
+def name_of(package: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+@pytest.mark.slow
+def test_every_package_has_one_version_and_hashes() -> None:
+    pins = PIN.findall(LOCK)
+    assert "".join(PIN.sub("", LOCK).split()) == "", "only pins with hashes belong in it: run tools/lock"
+    assert [name for name, _, hashes in pins if not hashes] == [], "run tools/lock after adding a line"
+    assert len({name_of(name) for name, _, _ in pins}) == len(pins) > 80
+
+
+def test_torch_is_not_in_it() -> None:
+    assert not {name_of(name) for name, _, _ in PIN.findall(LOCK)} & {"torch", "triton"}, "its builds differ by index"
+
+
+def test_what_pyproject_asks_for_is_in_it() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *(one for many in project["optional-dependencies"].values() for one in many)]
+    wanted = {name_of(re.split(r"[^A-Za-z0-9._-]", one)[0]) for one in asked} - {"torch", "optuna"}  # optuna: by hand
+    assert wanted - {name_of(name) for name, _, _ in PIN.findall(LOCK)} == set()
