@@ -28,13 +28,18 @@ _PHASES = {
 
 
 def progress(job: Job) -> dict[str, Any]:
-    """What the page shows of a job: the same words whether the page or its script shows them."""
-    words = "Waiting for the worker" if job.state == "queued" else _PHASES.get(job.phase, "Working")
+    """A job as it stands, for the page and for programs."""
     return {
         "id": job.id, "state": job.state, "phase": job.phase, "step": job.step, "of": job.of, "loss": job.loss,
         "eta": job.eta, "losses": job.losses, "error": job.error, "active": job.state in retraining.ACTIVE,
-        "words": f"{words}, step {job.step} of {job.of}" if job.of else words, "left": _left(job),
     }  # fmt: skip
+
+
+def _told(job: Job) -> dict[str, Any]:
+    """The same with words, which are the same whether the page or its script shows them."""
+    words = "Waiting for the worker" if job.state == "queued" else _PHASES.get(job.phase, "Working")
+    words = f"{words}, step {job.step} of {job.of}" if job.of else words
+    return progress(job) | {"words": words, "left": _left(job)}
 
 
 def _left(job: Job) -> str:
@@ -58,7 +63,7 @@ def taste(request: Request, state: Shared, who: Me) -> Response:
     needed = state.settings.min_songs
     lora = state.engine.get().facts() if shown and state.engine.ready else None  # the page does not wait for the base
     return page(
-        request, "taste.html", job=progress(job) if job else None, versions=versions, have=have, needed=needed,
+        request, "taste.html", job=_told(job) if job else None, versions=versions, have=have, needed=needed,
         missing=max(0, needed - have), live=who.live_version, shown=shown, proof=proved, played=played,
         curve=pictures.loss_curve(job.losses if job else []), lora=lora,
         matrices=pictures.matrices(lora.inputs, lora.outputs, lora.rank) if lora else "",
@@ -123,7 +128,7 @@ def _look(state: State, listener_id: str) -> dict[str, Any]:
         job = retraining.latest(db, listener_id)
         if job is None:
             raise NotFound("There is no retrain to watch.")
-        return progress(job)
+        return _told(job)
 
 
 @router.get("/events", response_class=EventSourceResponse)
