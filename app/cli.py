@@ -7,8 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import click
 from pydantic import ValidationError
@@ -20,9 +19,12 @@ from app.cli_upkeep import add_to as add_upkeep
 from app.db import Database
 from app.errors import BadInput, EarshotError
 from app.main import KINDS, open_engine, open_store
-from app.services import accounts, catalogue, examining, importing, plain_format, preparing, recommending, retraining
+from app.services import accounts, catalogue, examining, preparing, recommending, retraining
 from app.settings import Settings
 from app.tables import AdapterVersion, Job
+
+if TYPE_CHECKING:
+    from app.lm.engine import Engine
 
 
 class Shell:
@@ -45,6 +47,10 @@ class Shell:
             preparing.migrate(self.settings.url)
             self._db = Database(self.settings.url)
         return self._db
+
+    def engine(self) -> Engine:
+        """The base, loaded, with every core."""
+        return open_engine(self.settings)
 
     def say(self, facts: dict[str, Any], words: str) -> None:
         """Print facts as JSON, or words for a person."""
@@ -168,27 +174,6 @@ def user_reset_password(shell: Shell, name: str) -> None:
     )
 
 
-@main.command("import")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--user", "name", required=True, help="Whose listens these are.")
-@command
-def import_(shell: Shell, path: Path, name: str) -> None:
-    """Import listens in the plain format: a folder with songs.tsv and listens.tsv, or one tab-separated file."""
-    with shell.db.write() as db:
-        listener = accounts.by_name(db, name)
-        report = importing.import_rows(db, listener.id, plain_format.read_plain(path))
-        if report.rows == 0:
-            raise BadInput(f"{path.name} has no rows below its header.")
-    if report.new_songs:
-        preparing.encode_with_bar(shell.db, open_engine(shell.settings), KINDS.song_text)
-    lines = [
-        f"{report.rows:,} rows: {report.taken:,} taken ({report.undated:,} undated), {report.folded:,} there already, "
-        f"{report.dropped:,} dropped. {report.new_songs:,} songs joined the catalogue."
-    ]
-    lines += [f"  line {drop.line}: {drop.reason}" for drop in report.reasons[:20]]
-    shell.say(report.as_dict(), "\n".join(lines))
-
-
 @main.command()
 @click.argument("name")
 @click.option("--seed", default=0, help="Same songs, same seed, same machine: same adapter.")
@@ -305,4 +290,4 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
 add_pretrain(main, command)
 add_upkeep(main, user, command)
 
-from app import cli_catalogue, cli_tokens  # noqa: E402, F401  (their commands join ``main``)
+from app import cli_catalogue, cli_import, cli_tokens  # noqa: E402, F401  (their commands join ``main``)

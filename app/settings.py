@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="Numeric threads of the web process; 0 is half of the cores.")
     train_threads: int = Field(0, ge=0, description="Numeric threads of the worker; 0 is half of the cores.")
     max_body_bytes: int = Field(6_000_000, ge=1000, description="Largest request body taken.")
+    max_import_bytes: int = Field(300_000_000, ge=1000, description="Largest upload of files to import.")
     session_days: int = Field(60, ge=1, description="Days until an unused session ends.")
     invite_days: int = Field(14, ge=1, description="Days until an invite link ends.")
     https: bool = Field(False, description="Set when people come by HTTPS: cookies become `__Host-` and Secure.")

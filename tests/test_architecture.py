@@ -14,8 +14,8 @@ from app.settings import PROJECT
 APP = PROJECT / "app"
 FILES = sorted(APP.rglob("*.py"))
 WIRING = {
-    "main", "cli", "cli_catalogue", "cli_pretrain", "cli_tokens", "cli_upkeep", "upkeep", "logs", "worker",
-    "serving", "__main__",
+    "main", "cli", "cli_catalogue", "cli_import", "cli_pretrain", "cli_tokens", "cli_upkeep", "upkeep", "logs",
+    "worker", "serving", "__main__",
 }  # fmt: skip
 TORCH_FREE_LM = {"app.lm.asking", "app.lm.song_text"}
 TORCH_STACK = {"torch", "transformers", "peft", "safetensors", "huggingface_hub", "numpy"}

@@ -56,7 +56,7 @@ def test_a_setting_is_read_from_the_environment(name: str, monkeypatch: pytest.M
     kinds: dict[type[object] | None, tuple[str, object]] = {
         Path: ("/somewhere", Path("/somewhere")), str: ("word", "word"), int: ("3", 3), bool: ("true", True),
     }  # fmt: skip
-    given, wanted = ("5000", 5000) if name == "max_body_bytes" else kinds[FIELDS[name].annotation]
+    given, wanted = ("5000", 5000) if name in ("max_body_bytes", "max_import_bytes") else kinds[FIELDS[name].annotation]
     monkeypatch.setenv(f"EARSHOT_{name.upper()}", given)
     assert getattr(Settings(), name) == wanted
 

@@ -26,10 +26,12 @@ from app.errors import BaseAltered, BaseMissing, BaseUnsupported
 from app.lm.architecture import Architecture, describe
 from app.lm.kept import Kept
 from app.lm.locate import BaseFiles
+from app.lm.precision import Precision, in_bfloat16, measured
 from app.lm.song_text import TEXT_FORMAT
 
 MAX_TOKENS = 64
 _LOWER_BYTES = 64 << 20  # about 2,000 songs
+_MANY = 64  # texts: for fewer, a second copy of the weights is not worth its memory
 _WIDTH = 8  # texts of one batch are padded to a multiple of this many tokens
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "*.bpe.model")
 
@@ -111,6 +113,8 @@ class Base:
         }
         self.fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         self.lower_kept: Kept[Lower] = Kept(_LOWER_BYTES)
+        self._precision: Precision | None = None
+        self._fast: nn.Module | None = None
         self._lower = self._copy()
         layers = self._layers(self._lower)
         first = self.architecture.layer_count - self.top_layers
@@ -220,15 +224,29 @@ class Base:
             pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
         return nn.functional.normalize(pooled.float(), dim=-1)
 
-    @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch: int = 64) -> Tensor:
         """Unit vectors (n, D) float32 of texts with no adapter, in the order given."""
+        return self._encode(self.network, texts, batch)
+
+    def encode_many(self, texts: Sequence[str]) -> Tensor:
+        """The same for a catalogue: in bfloat16 if this processor does that faster, equal to 1e-2 in cosine."""
+        many = len(texts) >= _MANY and self.precision == "bfloat16"
+        return self._encode(self._fast if many and self._fast is not None else self.network, texts, 64)
+
+    @property
+    def precision(self) -> Precision:
+        """How many texts are read, measured when first asked for."""
+        if self._precision is None:
+            self._precision = measured()
+            if self._precision == "bfloat16":
+                self._fast = in_bfloat16(self.network)
+        return self._precision
+
+    @torch.inference_mode()
+    def _encode(self, network: nn.Module, texts: Sequence[str], batch: int) -> Tensor:
         result = torch.empty(len(texts), self.dimension)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
-            input_ids, mask = self.tokenize([texts[i] for i in rows])
-            hidden = self.network(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        for rows, input_ids, mask in self.groups(texts, batch):
+            hidden = network(input_ids=input_ids, attention_mask=mask).last_hidden_state
             result[rows] = self.pool(hidden, mask).cpu()
         return result
 

@@ -102,7 +102,7 @@ class Engine(Views):
         for start in range(0, len(stale), batch):
             part = stale[start : start + batch]
             texts = [text for _, text in part]
-            self.vectors.append([song for song, _ in part], texts, self.base.encode(texts).numpy())
+            self.vectors.append([song for song, _ in part], texts, self.base.encode_many(texts).numpy())
             progress(start + len(part), len(stale))
         return len(stale)
 

@@ -13,7 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services import accounts, blends, kept, listens, playlists, tokens
+from app.services.imports.account import Plan
+from app.services.imports.previewing import Preview
 from app.tables import AdapterVersion, Job, Listen, Listener, Preference, Song, new_id, now
+from app.tables_imports import Import
 
 SECRET = "quietcanary"  # stands in everything of the owner's that nobody else may read
 
@@ -61,6 +64,17 @@ def _blend(db: Session, owner: str) -> str:
     return blends.start(db, owner, [friend.id]).id
 
 
+def _import(db: Session, owner: str) -> str:
+    """Previewed and not yet run, so that it can be run, stopped, undone and discarded alike."""
+    made = Import(
+        listener_id=owner, state="ready", way="web", name=SECRET, files=[{"name": SECRET, "size": 1}],
+        preview=Preview(owner).facts(Plan([], [])),
+    )  # fmt: skip
+    db.add(made)
+    db.flush()
+    return made.id
+
+
 def _list(db: Session, owner: str) -> str:
     shown = [int(_song(db, owner))]
     return kept.keep(
@@ -78,6 +92,7 @@ def _invite(db: Session, owner: str) -> str:
 
 MAKERS: dict[str, Callable[[Session, str], str]] = {
     "listen_id": _listen,
+    "import_id": _import,
     "song_id": _song,
     "version": _version,
     "list_id": _list,

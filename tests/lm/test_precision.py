@@ -1,0 +1,55 @@
+"""bfloat16 reads a catalogue as float32 does, to a stated tolerance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from app.lm import base as base_module
+from app.lm.base import Base
+from app.lm.precision import measured
+from app.lm.song_text import song_text
+from app.lm.vectors import unit
+from app.starter.reading import read
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """Real songs of many artists."""
+    return [song_text(a.name, s.title, s.genres, s.moods, s.year) for a in read()[::40] for s in a.songs[:2]][:200]
+
+
+def test_the_choice_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 2.0, 0.0, 1.0] * 5)
+    monkeypatch.setattr("app.lm.precision.time.perf_counter", lambda: next(clock))
+    assert measured(2, 2, 2) == "bfloat16"
+    clock = iter([0.0, 1.2, 0.0, 1.0] * 5)
+    assert measured(2, 2, 2) == "float32"
+
+
+def test_bfloat16_vectors_are_the_float32_ones_to_a_hundredth_and_rank_the_same(
+    base: Base, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_module, "measured", lambda: "bfloat16")
+    monkeypatch.setattr(base, "_precision", None)
+    exact, fast = base.encode(texts).numpy(), base.encode_many(texts).numpy()
+    assert not np.array_equal(exact, fast)
+    assert (exact * fast).sum(axis=1).min() > 0.99
+    lists = []
+    for vectors in (exact, fast):
+        units = unit(vectors - vectors.mean(axis=0))
+        lists.append(np.argsort(-(units @ units.T), axis=1)[:, 1:21])
+    same = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(*lists, strict=True)])
+    assert same >= 0.97  # of 200 songs every one is near the twentieth; among thousands it is 0.99
+
+
+def test_few_texts_and_processors_without_it_are_read_in_float32(
+    base: Base, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_module, "measured", lambda: "float32")
+    monkeypatch.setattr(base, "_precision", None)
+    assert torch.equal(base.encode_many(texts[:70]), base.encode(texts[:70]))
+    monkeypatch.setattr(base_module, "measured", lambda: "bfloat16")
+    monkeypatch.setattr(base, "_precision", None)
+    assert torch.equal(base.encode_many(texts[:5]), base.encode(texts[:5]))
