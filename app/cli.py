@@ -15,6 +15,7 @@ from sqlalchemy.exc import DatabaseError
 
 from app import logs, upkeep
 from app.cli_pretrain import add_to as add_pretrain
+from app.cli_tune import add_to as add_tune
 from app.cli_upkeep import add_to as add_upkeep
 from app.db import Database
 from app.errors import BadInput, EarshotError
@@ -288,6 +289,7 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
 
 
 add_pretrain(main, command)
+add_tune(main, command)
 add_upkeep(main, user, command)
 
 from app import cli_catalogue, cli_import, cli_tokens  # noqa: E402, F401  (their commands join ``main``)

@@ -90,6 +90,7 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
 
     Raises a BaseProblem that says what to do.
     """
+    from app.lm import tuned
     from app.lm.engine import Engine, EngineSettings
 
     return Engine.open(
@@ -103,6 +104,7 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
             rank=settings.rank,
             cache_mb=settings.cache_mb,
             threads=threads,
+            tuned=settings.models / tuned.FILE,
         )
     )
 

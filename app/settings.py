@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; empty is SQLite in data/earshot.db under the home.")
     base_model: str = Field("", description="Another base: a folder, or a hub id that `earshot model fetch` brought.")
     music_adapter: str = Field(
-        "music-clean", description="The music adapter under models/: `music`, `music-clean`, your own, or `none`."
+        "music", description="The music adapter under models/: `music`, `music-clean`, your own, or `none`."
     )
     models: Path = Field(PROJECT / "models", description="Folder with base.toml and the music adapters.")
     min_songs: int = Field(12, ge=2, description="Different liked songs that a retrain needs.")

@@ -13,10 +13,8 @@ from app.settings import PROJECT
 
 APP = PROJECT / "app"
 FILES = sorted(APP.rglob("*.py"))
-WIRING = {
-    "main", "cli", "cli_catalogue", "cli_import", "cli_pretrain", "cli_tokens", "cli_upkeep", "upkeep", "logs",
-    "worker", "serving", "__main__",
-}  # fmt: skip
+# The shell's commands are spread over cli.py and its neighbours.
+WIRING = {"main", "upkeep", "logs", "worker", "serving", "__main__"} | {file.stem for file in APP.glob("cli*.py")}
 TORCH_FREE_LM = {"app.lm.asking", "app.lm.song_text"}
 TORCH_STACK = {"torch", "transformers", "peft", "safetensors", "huggingface_hub", "numpy"}
 

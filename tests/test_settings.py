@@ -87,7 +87,7 @@ def test_no_music_adapter_is_none(tmp_path: Path) -> None:
 
 
 def test_the_default_music_adapter_is_for_the_shipped_base_only(tmp_path: Path) -> None:
-    assert Settings(models=tmp_path).music == tmp_path / "music-clean"
+    assert Settings(models=tmp_path).music == tmp_path / "music"
     assert Settings(models=tmp_path, base_model="another").music is None
     named = Settings(models=tmp_path, base_model="another", music_adapter="mine")
     assert named.music == tmp_path / "mine"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from app.errors import AdapterProblem, BadInput
-from app.lm import evaluation, labels, ranking, wishes
+from app.lm import evaluation, labels, proof, ranking, tuned, wishes
 from app.lm.asking import WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import HeldOut, Verdict
@@ -47,6 +47,7 @@ class EngineSettings:
     rank: int = 8
     threads: int = 0
     rule: Rule = "interest"
+    tuned: Path | None = None
     cache_mb: int = 256
 
 
@@ -218,8 +219,10 @@ class Engine(Views):
             per_artist=ask.per_artist,
             spread=ask.spread * (1 + ask.adventure) * float(values.std()),
         )
+        # An adapter draws all own songs towards one place; which of them is near a song, the base still tells.
+        told = taste if version is None else self.taste(listener, None, own)[0]
         listed = [
-            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(taste, snapshot.units[best[p]]))
+            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(told, snapshot.units[best[p]]))
             for p in picked
         ]
         return listed, version
@@ -263,6 +266,11 @@ class Engine(Views):
 
     # -- training -------------------------------------------------------------------------------
 
+    def training_settings(self) -> TrainingSettings:
+        """What was measured best for this engine's ranking rule and base: the defaults, or what was tuned since."""
+        defaults = TrainingSettings.for_rule(self.settings.rule, self.settings.rank, taught=self.base.music != "none")
+        return tuned.chosen_for(defaults, self.settings.tuned, self.fingerprint)
+
     def train(
         self,
         listener: str,
@@ -279,7 +287,7 @@ class Engine(Views):
         Nothing of it is live afterwards: that is the caller's, with the verdict. Raises Cancelled.
         """
         started = time.monotonic()
-        settings = settings or TrainingSettings.for_rule(self.settings.rule, self.settings.rank)
+        settings = settings or self.training_settings()
         snapshot = self.vectors.snapshot()
         liked = [s for s in own if s.weight > 0 and s.id in snapshot.row_of]
         learn, hide = evaluation.split([s.id for s in liked], HELD_OUT_SHARE, seed)
@@ -287,7 +295,7 @@ class Engine(Views):
             raise BadInput(f"{len(liked)} encoded songs are too few to learn from and to hide some")
         chosen, hidden = set(learn), set(hide)
         train = [s for s in own if s.id not in hidden]
-        run = Trainer(self.base, snapshot, _training_songs(train), settings, seed, report, cancelled)
+        run = Trainer(self.base, snapshot, TrainingSongs.of(train), settings, seed, report, cancelled)
         trained = run.run()
         report(Progress("evaluating", 0, 0, None, None))
         songs = [s for s in liked if s.id in chosen]
@@ -295,7 +303,7 @@ class Engine(Views):
         learnt = vectors[[i for i, s in enumerate(own) if s.weight > 0 and s.id in chosen]]
         before = self._measure(snapshot, songs, self._base_vectors(songs), hide)
         after = self._measure(snapshot, songs, learnt, hide)
-        verdict = evaluation.gate(before, after, seed)
+        verdict = evaluation.gate(before, after, proof.rounds(trained, snapshot), seed)
         if cancelled():
             run._stop_if_asked()
         report(Progress("saving", 0, 0, None, None))
@@ -338,12 +346,3 @@ class Engine(Views):
         taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean, self.settings.rule)
         values = ranking.scores(taste, snapshot.units)
         return replace(evaluation.measure(values, snapshot.rows(hide), snapshot.rows(taste.songs)), songs=tuple(hide))
-
-
-def _training_songs(own: Sequence[Own]) -> TrainingSongs:
-    return TrainingSongs(
-        ids=[s.id for s in own],
-        texts=[s.text for s in own],
-        weights=[abs(s.weight) for s in own],
-        liked=[s.weight > 0 for s in own],
-    )

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import app.lm.engine
 from app.lm.engine import Engine
-from app.lm.trainer import TrainingSettings, settings_dict
+from app.lm.trainer import settings_dict
 from app.lm.vectors import Floats
 from benchmarks.quality import collaborative, towers
 from benchmarks.quality.collaborative import Scorer
@@ -46,7 +46,20 @@ ROWS: tuple[tuple[str, str | None], ...] = (
 ADAPTER_ROWS = ("linear-map", "free-vector", "adapter", "adapter-gated")
 _FIT = {"popularity": collaborative.popularity, "item-knn": collaborative.item_knn, "als": collaborative.als}
 _OURS = Path(__file__).parent
-_CODE = ("asking", "base", "engine", "evaluation", "music", "ranking", "song_text", "trainer", "vectors")
+_CODE = (
+    "asking",
+    "base",
+    "engine",
+    "evaluation",
+    "music",
+    "proof",
+    "ranking",
+    "song_text",
+    "targets",
+    "trainer",
+    "tuned",
+    "vectors",
+)
 
 
 def row_name(name: str, regime: str | None) -> str:
@@ -70,14 +83,13 @@ class Bench:
 
     def settings(self) -> dict[str, Any]:
         """What decides the results, beside the code."""
-        rule = self.engine.settings.rule
         return {
             "data": self.data.digest,
             "task": self.task,
             "base": self.engine.fingerprint,
             "generic": self.generic.fingerprint,
             "top_layers": self.engine.settings.top_layers,
-            "training": settings_dict(TrainingSettings.for_rule(rule, self.engine.settings.rank)),
+            "training": settings_dict(self.engine.training_settings()),
             "least": self.least,
             "circles": sorted((case.key, case.circle) for case in self.questions.cases),
         }
