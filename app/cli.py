@@ -138,7 +138,7 @@ def _worker(shell: Shell) -> Any:
     threads = settings.numeric_threads(settings.train_threads)
     return Worker(
         shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS,
-        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS), settings.musicbrainz_url,
+        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS), settings.musicbrainz_url, settings.min_songs,
     )  # fmt: skip
 
 
@@ -184,16 +184,7 @@ def retrain(shell: Shell, name: str, seed: int) -> None:
     with shell.db.write() as db:
         listener = accounts.by_name(db, name)
         job_id = retraining.request(db, listener.id, shell.settings.min_songs, seed).id
-    run = _worker(shell)
-    job = _job(shell, job_id)
-    while job.state in retraining.ACTIVE:
-        if not run.once(only=job_id):
-            time.sleep(0.2)  # another worker has it
-            with shell.db.write() as db:
-                retraining.reclaim(db, run.owner)
-        job = _job(shell, job_id)
-    if job.state not in ("promoted", "kept"):
-        raise EarshotError(f"The retrain ended as {job.state}. {job.error}".strip())
+    job = finished(shell, job_id)
     with shell.db.read() as db:
         made = db.get_one(AdapterVersion, job.version)
     shell.say(
@@ -207,6 +198,21 @@ def retrain(shell: Shell, name: str, seed: int) -> None:
         f"({100 * made.trainable_parameters / made.base_parameters:.3f} % of the base), {made.size:,} bytes, "
         f"{made.seconds:.1f} s.",
     )  # fmt: skip
+
+
+def finished(shell: Shell, job_id: str) -> Job:
+    """Run a job here, or wait for the worker that has it. Raises an error that says how it ended without a version."""
+    run = _worker(shell)
+    job = _job(shell, job_id)
+    while job.state in retraining.ACTIVE:
+        if not run.once(only=job_id):
+            time.sleep(0.2)  # another worker has it
+            with shell.db.write() as db:
+                retraining.reclaim(db, run.owner)
+        job = _job(shell, job_id)
+    if job.state not in ("promoted", "kept"):
+        raise EarshotError(f"The retrain ended as {job.state}. {job.error}".strip())
+    return job
 
 
 def _job(shell: Shell, job_id: str) -> Job:
@@ -292,4 +298,4 @@ add_pretrain(main, command)
 add_tune(main, command)
 add_upkeep(main, user, command)
 
-from app import cli_catalogue, cli_import, cli_tokens  # noqa: E402, F401  (their commands join ``main``)
+from app import cli_catalogue, cli_circle, cli_import, cli_tokens  # noqa: E402, F401  (their commands join ``main``)

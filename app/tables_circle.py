@@ -1,40 +1,43 @@
-"""The tables of the circle: whom a listener shares with by name, and blends with who agreed to them."""
+"""The tables of the circle's adapter: its versions, and whom each has learnt from."""
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, ForeignKey, String
+from typing import Any
+
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.tables import Table, new_id, now
+from app.tables import Table, now
 
 
-class Share(Table):
-    """A friend whom a listener lets see what they played; counts while their ``sharing`` is "friends"."""
+class CircleVersion(Table):
+    """One trained version of the circle's adapter; its files are adapters/<the circle's id>/<id>/.
 
-    __tablename__ = "shares"
-    __table_args__ = (CheckConstraint("listener_id <> friend_id", name="another"),)
-    listener_id: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"), primary_key=True)
-    friend_id: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"), primary_key=True, index=True)
+    ``members``: how many it has learnt from. While not as many of them are still in the circle, it answers for nobody.
+    """
 
-
-class Blend(Table):
-    """A list for several people. It is made of nobody who has not agreed (``BlendMember.agreed_at``)."""
-
-    __tablename__ = "blends"
-    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
-    made_by: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"), index=True)
-    name: Mapped[str] = mapped_column(default="")
+    __tablename__ = "circle_versions"
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    members: Mapped[int]
+    promoted: Mapped[bool]
+    why: Mapped[str]
+    base_fingerprint: Mapped[str] = mapped_column(String(64))
+    before: Mapped[dict[str, Any]]
+    after: Mapped[dict[str, Any]]
+    difference: Mapped[float]
+    low: Mapped[float]
+    high: Mapped[float]
+    learnt_from: Mapped[int]
+    size: Mapped[int]
+    seconds: Mapped[float]
     created_at: Mapped[int] = mapped_column(default=now)
 
 
-class BlendMember(Table):
-    """One person of a blend: when they agreed (None: asked, no answer yet) and how much they count, 1 to 9."""
+class CircleMember(Table):
+    """A listener from whom a version of the circle's adapter has learnt."""
 
-    __tablename__ = "blend_members"
-    __table_args__ = (CheckConstraint("weight BETWEEN 1 AND 9", name="weight"),)
-    blend_id: Mapped[str] = mapped_column(ForeignKey("blends.id", ondelete="CASCADE"), primary_key=True)
+    __tablename__ = "circle_members"
+    version_id: Mapped[str] = mapped_column(ForeignKey("circle_versions.id", ondelete="CASCADE"), primary_key=True)
     listener_id: Mapped[str] = mapped_column(
         ForeignKey("listeners.id", ondelete="CASCADE"), primary_key=True, index=True
     )
-    agreed_at: Mapped[int | None]
-    weight: Mapped[int] = mapped_column(default=1)

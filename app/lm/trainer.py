@@ -28,6 +28,7 @@ from app.errors import Cancelled
 from app.lm.asking import Own
 from app.lm.base import Base, Lower
 from app.lm.ranking import Rule
+from app.lm.store import LoraTensors
 from app.lm.targets import OwnUnits, TargetSettings, directions, parts
 from app.lm.vectors import Floats, Snapshot
 
@@ -73,6 +74,19 @@ class TrainingSongs:
             [s.id for s in own], [s.text for s in own], [abs(s.weight) for s in own], [s.weight > 0 for s in own]
         )
 
+    def largest(self, most: int) -> TrainingSongs:
+        """The ``most`` weightiest songs, liked ones before others, so that time and memory stay bounded."""
+        if len(self.ids) <= most:
+            return self
+        order = sorted(range(len(self.ids)), key=lambda i: (not self.liked[i], -self.weights[i], self.ids[i]))
+        keep = sorted(order[:most])
+        return TrainingSongs(
+            ids=[self.ids[i] for i in keep],
+            texts=[self.texts[i] for i in keep],
+            weights=[self.weights[i] for i in keep],
+            liked=[self.liked[i] for i in keep],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -104,7 +118,7 @@ class Trained:
 
     def save(self, folder: Path) -> None:
         """Write adapter_model.safetensors and adapter_config.json as PEFT does."""
-        self.network.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+        save_network(self.network, folder)
 
 
 Report = Callable[[Progress], None]
@@ -143,7 +157,10 @@ def _row(lower: Lower, place: int) -> Lower:
 
 
 class Trainer:
-    """One training run. Same songs, settings, seed and machine: same adapter."""
+    """One training run. Same songs, settings, start, seed and machine: same adapter.
+
+    start: an adapter to begin with instead of B = 0, such as the circle's; the target is found on the base even so.
+    """
 
     def __init__(
         self,
@@ -154,15 +171,16 @@ class Trainer:
         seed: int,
         report: Report = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
+        start: LoraTensors | None = None,
     ) -> None:
-        self.base, self.settings = base, settings
+        self.base, self.settings, self.start = base, settings, start
         self.report, self.cancelled = report, cancelled
         self.random = torch.Generator().manual_seed(seed)
         self.seed = seed
-        songs = _largest(songs, settings.most_songs)
+        songs = songs.largest(settings.most_songs)
         self.songs = songs
         self.mean = torch.from_numpy(catalogue.mean)
-        self.units = torch.from_numpy(_some(catalogue, seed))
+        self.units = some_units(catalogue, seed)
         self.liked_at = torch.tensor([i for i, liked in enumerate(songs.liked) if liked])
         self.disliked_at = torch.tensor([i for i, liked in enumerate(songs.liked) if not liked], dtype=torch.long)
         weights = torch.tensor([songs.weights[i] for i in self.liked_at.tolist()])
@@ -171,15 +189,15 @@ class Trainer:
     def run(self) -> Trained:
         """Read, learn, and hand back the PEFT network. Raises Cancelled between two steps if asked to stop."""
         lower = lower_all(self.base, self.songs.texts, pulse=self._reading)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = _adapted(self.base, self.settings)
+        network = new_network(self.base, self.settings, self.seed)
         trainable = [p for p in network.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(trainable, lr=self.settings.learning_rate, weight_decay=0.0)
         with torch.no_grad():
             units = self._unit(self._encode(network, lower))  # B = 0: the base's own vectors
             own = self._weighted(units)
             targets = directions(own, self.units, self.settings.rule, self.settings.target)
+        if self.start is not None:
+            begin_with(network, self.start)
         losses: list[float] = []
         started = time.monotonic()
         for step in range(self.settings.steps):
@@ -256,27 +274,44 @@ class Trainer:
         return weights @ (adapted - target).square().sum(dim=1)
 
 
-def _some(catalogue: Snapshot, seed: int) -> Floats:
+def some_units(catalogue: Snapshot, seed: int) -> Tensor:
     """Units (n, D) of the catalogue, or of as many of its songs as a target can be found over in a moment."""
     count = len(catalogue.ids)
     if count <= _MOST_FOR_TARGETS:
-        return np.asarray(catalogue.units, np.float32)
+        return torch.from_numpy(np.asarray(catalogue.units, np.float32))
     chosen = np.random.default_rng(seed).choice(count, _MOST_FOR_TARGETS, replace=False)
-    return catalogue.units[np.sort(chosen)]
+    return torch.from_numpy(catalogue.units[np.sort(chosen)])
 
 
-def _largest(songs: TrainingSongs, most: int) -> TrainingSongs:
-    """The ``most`` weightiest songs, liked ones before others, so that time and memory stay bounded."""
-    if len(songs.ids) <= most:
-        return songs
-    order = sorted(range(len(songs.ids)), key=lambda i: (not songs.liked[i], -songs.weights[i], songs.ids[i]))
-    keep = sorted(order[:most])
-    return TrainingSongs(
-        ids=[songs.ids[i] for i in keep],
-        texts=[songs.texts[i] for i in keep],
-        weights=[songs.weights[i] for i in keep],
-        liked=[songs.liked[i] for i in keep],
-    )
+@torch.inference_mode()
+def read_by(base: Base, network: nn.Module, texts: Sequence[str], batch: int = 64) -> Floats:
+    """(n, D) of texts through a trained network; the base knows their lower half from training, as a rule."""
+    lower = lower_all(base, texts)
+    parts = [base.upper(network, lower.rows(i, min(i + batch, len(texts)))) for i in range(0, len(texts), batch)]
+    vectors: Floats = torch.cat(parts).numpy()
+    return vectors
+
+
+def new_network(base: Base, settings: TrainingSettings, seed: int) -> Any:
+    """A PEFT network around the base's upper half: A by the seed, B = 0, so that it is the base."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _adapted(base, settings)
+
+
+def begin_with(network: Any, start: LoraTensors) -> None:
+    """Put an adapter of the same rank and modules into a PEFT network."""
+    modules = dict(network.named_modules())
+    with torch.no_grad():
+        for name in start.a:
+            module = modules[f"base_model.model.{name}"]
+            module.lora_A["default"].weight.copy_(start.a[name].T)
+            module.lora_B["default"].weight.copy_(start.b[name].T / module.scaling["default"])
+
+
+def save_network(network: Any, folder: Path) -> None:
+    """Write adapter_model.safetensors and adapter_config.json as PEFT does."""
+    network.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
 
 
 def _adapted(base: Base, settings: TrainingSettings) -> Any:

@@ -10,11 +10,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput, Conflict, NotFound
-from app.services import catalogue, history, sharing
+from app.services import catalogue, hiding, sharing
 from app.services.recommending import EngineTypes
 from app.services.text import clean, show
+from app.services.voices import of as voice_of
 from app.tables import Listener, Song, now
-from app.tables_circle import Blend, BlendMember
+from app.tables_sharing import Blend, BlendMember
 
 if TYPE_CHECKING:
     from app.lm.blending import Blended, Voice
@@ -172,10 +173,10 @@ def songs(
     voices: list[Voice] = []
     without: set[int] = set()
     for person in shown.people:
-        past = history.read(db, person.id, kinds.song_text)
-        own = past.own(db, kinds.song_text, kinds.own)
+        voice, past = voice_of(db, engine, kinds, person.id, float(person.weight))
         without |= past.known | {s for s, verdict in past.verdicts.items() if verdict in ("dislike", "not_now")}
-        voices.append((person.id, db.get_one(Listener, person.id).live_version, own, float(person.weight)))
+        without |= hiding.hidden_songs(db, person.id)
+        voices.append(voice)
     found = engine.blend(voices, kinds.ask(count=count, without=without), lambda ids: catalogue.artist_keys(db, ids))
     open_to_me = set(db.scalars(sharing.visible(viewer)))
     named = {song for entry in found for speaks in entry.speaks for song, _ in speaks if song > 0}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.services import catalogue, history
+from app.services import catalogue, hiding, history
 from app.services.recommending import EngineTypes
 from app.services.text import show
 from app.tables import AdapterVersion, Song
@@ -47,6 +47,7 @@ def side_by_side(
     past = history.read(db, listener, kinds.song_text)
     own = past.own(db, kinds.song_text, kinds.own)
     hidden = {song for song, verdict in past.verdicts.items() if verdict in ("dislike", "not_now")}
+    hidden |= hiding.hidden_songs(db, listener)
     ask = kinds.ask(count=_COUNT, without=past.known | hidden)
     lists: list[list[int]] = []
     answered: list[bool] = []

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from app.services import catalogue, history, sharing
+from app.services import catalogue, sharing
 from app.services.recommending import EngineTypes
-from app.tables import Listener, Song
+from app.services.voices import of as voice_of
+from app.tables import Song
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -47,10 +48,9 @@ def compare(db: Session, engine: Engine, kinds: EngineTypes, viewer: str, other:
     voices = []
     pasts = []
     for person in (viewer, other):
-        past = history.read(db, person, kinds.song_text)
+        voice, past = voice_of(db, engine, kinds, person, picks=False)
+        voices.append(voice)
         pasts.append(past)
-        own = past.own(db, kinds.song_text, kinds.own, picks=False)
-        voices.append((person, db.get_one(Listener, person).live_version, own, 1.0))
     mine, theirs = ({song.id: song.weight for song in voice[2] if song.weight > 0} for voice in voices)
     common = sorted(mine.keys() & theirs.keys(), key=lambda s: -min(mine[s], theirs[s]))[:_SHOWN]
     found = engine.likeness(voices[0], voices[1])

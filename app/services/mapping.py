@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.services import catalogue, history
+from app.services import catalogue
 from app.services.recommending import EngineTypes
-from app.tables import Listener, Song, SongGenre
+from app.services.voices import of as voice_of
+from app.tables import Song, SongGenre
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -72,15 +73,13 @@ def start(engine: Engine) -> bool:
 
 def taste_map(db: Session, engine: Engine, kinds: EngineTypes, listener: str) -> TasteMap:
     """The map of one listener, through the version that answers for them now."""
-    past = history.read(db, listener, kinds.song_text)
-    own = past.own(db, kinds.song_text, kinds.own, picks=False)
+    (whose, version, own, _), _past = voice_of(db, engine, kinds, listener, picks=False)
     liked = [song for song in own if song.weight > 0][:_MINE]
-    version = db.get_one(Listener, listener).live_version
     regions = _regions(db, engine)
     rows = catalogue.songs(db, [song.id for song in liked])
     mine = [
         MySong(rows[m.song], m.base, m.now, _near(regions, m.base), _near(regions, m.now), max(0.0, 1 - m.likeness))
-        for m in engine.moved(listener, version, liked)
+        for m in engine.moved(whose, version, liked)
         if m.song in rows
     ]
     return TasteMap(engine.scattered(_OTHERS), mine, regions, version)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.errors import BadInput, NotFound
 from app.services.text import fold, show
 from app.tables import Listener
-from app.tables_circle import Share
+from app.tables_sharing import Share
 
 OFF, CIRCLE, FRIENDS = "off", "circle", "friends"
 CHOICES = (OFF, CIRCLE, FRIENDS)

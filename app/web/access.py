@@ -131,6 +131,8 @@ RULES: dict[str, Rule] = {
     "POST /friends/invite": MEMBER,
     "POST /friends/invite/revoke": OWN,
     "POST /friends/sharing": MEMBER,
+    "POST /friends/circle": MEMBER,
+    "POST /friends/circle/retrain": MEMBER,
     # blends
     "GET /friends/{person}": SHARED,
     "GET /blends": MEMBER,

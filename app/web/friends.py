@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from app.errors import BadInput
-from app.services import accounts, sharing
+from app.services import accounts, circle_adapter, sharing
 from app.services.accounts import SignedIn
 from app.web.access import Me, Shared
 from app.web.rendering import State, go, page
@@ -23,10 +23,11 @@ def _circle(request: Request, state: State, who: SignedIn, link: str = "") -> Re
         visible = set(db.scalars(sharing.visible(who.id)))
         named = sharing.shared_with(db, who.id)
         people, invites = accounts.everyone(db), accounts.open_invites(db, who.id)
+        shared = circle_adapter.status(db, who.id, state.settings.min_songs)
     days = sorted({*_DAYS, state.settings.invite_days})
     return page(
         request, "friends.html", people=people, visible=visible, named=named, invites=invites, link=link, days=days,
-        usual=state.settings.invite_days,
+        usual=state.settings.invite_days, shared=shared,
     )  # fmt: skip
 
 
@@ -66,3 +67,24 @@ def share(
     with state.db.write() as db:
         sharing.share(db, who.id, sharing_choice, named)
     return go("/friends")
+
+
+@router.post("/circle")
+def take_part(state: Shared, who: Me, join: Annotated[str, Form()] = "off") -> Response:
+    """Let the circle's adapter learn from oneself, or take that back."""
+    with state.db.write() as db:
+        if join == "on":
+            circle_adapter.join(db, who.id, state.settings.min_songs)
+        else:
+            circle_adapter.leave(db, who.id, state.settings.min_songs)
+    if join != "on" and state.engine.ready:
+        state.engine.get().forget(state.engine.get().circle)
+    return go("/friends#circle")
+
+
+@router.post("/circle/retrain")
+def retrain_circle(state: Shared, who: Me) -> Response:
+    """Train the circle's adapter anew; for those who are in it."""
+    with state.db.write() as db:
+        circle_adapter.request_as(db, who.id, state.settings.min_songs)
+    return go("/friends#circle")

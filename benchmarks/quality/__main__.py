@@ -1,4 +1,4 @@
-"""``python -m benchmarks.quality --data DIR --task discover|new-artists|likes|ask [--listeners N] [--json]``"""
+"""``python -m benchmarks.quality --data DIR --task discover|new-artists|newcomer|likes|ask [--listeners N]``"""
 
 from __future__ import annotations
 

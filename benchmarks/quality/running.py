@@ -16,7 +16,7 @@ import app.lm.engine
 from app.lm.engine import Engine
 from app.lm.trainer import settings_dict
 from app.lm.vectors import Floats
-from benchmarks.quality import collaborative, towers
+from benchmarks.quality import collaborative, newcomer, towers
 from benchmarks.quality.collaborative import Scorer
 from benchmarks.quality.data import Dataset
 from benchmarks.quality.measures import measure
@@ -42,13 +42,15 @@ ROWS: tuple[tuple[str, str | None], ...] = (
     ("free-vector", None),
     ("adapter", None),
     ("adapter-gated", None),
+    ("first-list", None),
 )
-ADAPTER_ROWS = ("linear-map", "free-vector", "adapter", "adapter-gated")
+ADAPTER_ROWS = ("linear-map", "free-vector", "adapter", "adapter-gated", "first-list")
 _FIT = {"popularity": collaborative.popularity, "item-knn": collaborative.item_knn, "als": collaborative.als}
 _OURS = Path(__file__).parent
 _CODE = (
     "asking",
     "base",
+    "circle",
     "engine",
     "evaluation",
     "music",
@@ -174,10 +176,16 @@ class Rows:
             yield "base", None, off, seconds
         yield "linear-map", None, *timed(lambda: towers.linear_map(bench.engine, case, own))
         yield "free-vector", None, *timed(lambda: towers.free_vector(bench.engine, case, own))
-        found = personal(bench.engine, case, own, off, bench.least)
+        if bench.task == "newcomer":
+            found = newcomer.of_circle(bench.engine, bench.data, case, own, off)
+        else:
+            found = personal(bench.engine, case, own, off, bench.least)
         facts["promoted"] = found.promoted
         yield "adapter", None, found.ungated, found.seconds
         yield "adapter-gated", None, found.gated, found.seconds
+        if bench.task == "newcomer":
+            first, seconds = timed(lambda: newcomer.first_list(bench.engine, bench.data, case, found.gated))
+            yield "first-list", None, first, found.seconds + seconds
 
     def _of_crowd(self, name: str, case: Case) -> Scorer:
         """The crowd's model: one for all listeners, or one for each group whose own history is left out."""

@@ -9,7 +9,7 @@ from app.db import Database
 from app.errors import BadInput, NotFound
 from app.services import accounts, sharing
 from app.tables import Listener
-from app.tables_circle import Share
+from app.tables_sharing import Share
 
 
 @pytest.fixture

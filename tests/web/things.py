@@ -131,6 +131,7 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /friends/sharing": {"sharing": "off"},
     "POST /friends/invite/revoke": {"link": "{link}"},
     "POST /blends/{blend}/weights": {"person": "{person}", "weight": "3"},
+    "POST /friends/circle": {"join": "on"},
 }
 
 
