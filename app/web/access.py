@@ -14,9 +14,10 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from app.errors import Forbidden, NotSignedIn
-from app.services import accounts
+from app.services import accounts, sharing
 from app.services.accounts import SignedIn
 from app.settings import Settings
+from app.tables import Listener
 from app.web.limits import LIMITS, address_of
 from app.web.rendering import State, state_of
 from app.web.security import is_by_token
@@ -82,6 +83,8 @@ RULES: dict[str, Rule] = {
     "POST /taste/cancel": MEMBER,
     "POST /taste/live": OWN,
     "GET /taste/events": MEMBER,
+    "GET /taste/compare": MEMBER,
+    "GET /taste/map": MEMBER,
     # lists, playlists
     "GET /lists": MEMBER,
     "GET /lists/{list_id}": OWN,
@@ -138,9 +141,18 @@ RULES: dict[str, Rule] = {
     # friends
     "GET /friends": MEMBER,
     "POST /friends/invite": MEMBER,
+    "POST /friends/invite/revoke": OWN,
     "POST /friends/sharing": MEMBER,
     "POST /friends/circle": MEMBER,
     "POST /friends/circle/retrain": MEMBER,
+    # blends
+    "GET /friends/{person}": SHARED,
+    "GET /blends": MEMBER,
+    "POST /blends": MEMBER,
+    "GET /blends/{blend}": OWN,
+    "POST /blends/{blend}/agree": OWN,
+    "POST /blends/{blend}/leave": OWN,
+    "POST /blends/{blend}/weights": OWN,
     # live, tokens
     "GET /live/events": MEMBER,
     "GET /settings/tokens": MEMBER,
@@ -302,3 +314,12 @@ def enforce(request: Request, who: Annotated[SignedIn | None, Depends(anyone)]) 
 
 Stranger = Annotated[SignedIn | None, Depends(anyone)]
 Me = Annotated[SignedIn, Depends(signed_in)]
+
+
+def friend_seen(person: str, state: Shared, who: Me) -> Listener:
+    """Rule: ``{person}`` of the path, if they share their listens with who asks. Raises NotFound."""
+    with state.db.read() as db:
+        return sharing.seen(db, who.id, person)
+
+
+Seen = Annotated[Listener, Depends(friend_seen)]
