@@ -116,6 +116,7 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
 FORMS: dict[str, dict[str, str]] = {
     "POST /taste/live": {"version": "{version}"},
     "PUT /api/v1/taste/live": {"version": "{version}"},
+    "POST /api/v1/imports/{import_id}/run": {"shift_minutes": "0"},
     "PUT /api/v1/listens/{listen_id}": {"listened_at": "1700000000", "ended": "skipped"},
     "POST /listens/{listen_id}/edit": {"when": "2024-01-01T10:00", "ended": "skipped"},
     "POST /listens": {"artist": "Queen", "title": "39"},
