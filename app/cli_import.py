@@ -57,10 +57,11 @@ def import_(shell: Shell, paths: tuple[Path, ...], name: str, preview: bool, shi
         with shell.db.write() as db:  # a preview, or what was refused, leaves nothing
             if db.get_one(Import, import_id).state in ("reading", "ready"):
                 running.discard(db, _staging(shell), listener.id, import_id)
-    if report.new_songs:
-        _encode(shell, import_id)
     with shell.db.read() as db:
-        notes = list(db.get_one(Import, import_id).brought.get("notes", []))
+        made = db.get_one(Import, import_id)
+    if made.state == "encoding":
+        _encode(shell, import_id)
+    notes = list(made.brought.get("notes", []))
     shell.say(report.as_dict() | {"import": import_id, "notes": notes}, _words(report, import_id, notes))
 
 

@@ -26,6 +26,7 @@ from app.web import (
     accounts,
     admin,
     audioscrobbler,
+    blends,
     browse,
     exports,
     friends,
@@ -45,7 +46,7 @@ from app.web import (
     tokens,
 )
 from app.web.access import enforce
-from app.web.api import document
+from app.web.api import document, importing
 from app.web.limits import Limiter
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
@@ -70,6 +71,7 @@ ROOMS = (
     playlists,
     taste,
     friends,
+    blends,
     settings_page,
     own_account,
     admin,
@@ -177,7 +179,8 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     for room in ROOMS:
         app.include_router(room.router)
     for api_room in (*document.ROOMS, document.router):
-        app.include_router(api_room)
+        large = api_room in (importing.uploads,)
+        app.include_router(api_room, max_body_size=settings.max_import_bytes if large else None)
     app.include_router(listenbrainz.router, prefix="/apis/listenbrainz")
     app.include_router(imports.uploads, max_body_size=settings.max_import_bytes)
     app.add_middleware(Traffic, most=settings.max_requests, body_seconds=settings.body_seconds)

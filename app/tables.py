@@ -50,12 +50,13 @@ def _brought(table: str) -> Index:
 class Listener(Table):
     """A person. ``live_version`` is the adapter version that answers for them; none means the base.
 
-    ``sharing`` says who else may see what they played: nobody ("off") or everyone on this server ("circle").
+    ``sharing`` says who else may see what they played: nobody ("off"), everyone on this server ("circle"), or those
+    whom ``shares`` names ("friends"). services/sharing.py reads it for everybody.
     ``in_circle``: whether the circle's adapter may learn from them, and answers for them while they have none.
     """
 
     __tablename__ = "listeners"
-    __table_args__ = (CheckConstraint("sharing IN ('off', 'circle')", name="sharing"),)
+    __table_args__ = (CheckConstraint("sharing IN ('off', 'circle', 'friends')", name="sharing"),)
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     name: Mapped[str]
     name_key: Mapped[str] = mapped_column(unique=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from app import tables_circle, tables_imports, tables_players  # noqa: F401  (their tables join the metadata)
+from app import tables_circle, tables_imports, tables_players, tables_sharing  # noqa: F401  (their tables join the metadata)
 from app.db import Database
 from app.settings import Settings
 from app.tables import Table

@@ -26,10 +26,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables_circle": {"tables"},
     "tables_imports": {"tables"},
     "tables_players": {"tables"},
+    "tables_sharing": {"tables"},
     "db": {"errors", "tables"},
     "starter": {"starter"},
     "lm": {"lm", "errors"},
-    "services": {"services", "tables", "tables_circle", "tables_imports", "tables_players", "db", "errors", "starter"},
+    "services": {
+        "services",
+        "tables",
+        "tables_circle",
+        "tables_imports",
+        "tables_players",
+        "tables_sharing",
+        "db",
+        "errors",
+        "starter",
+    },
     # The State that routes share holds the settings and the database; main.py puts both in.
     "web": {"web", "services", "tables", "tables_imports", "tables_players", "errors", "settings", "db"},
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from app.lm.store import AdapterStore, LoraTensors
 from app.lm.towers import Adapter, Towers
 from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, read_by, settings_dict
 from app.lm.vectors import CatalogueVectors, Floats, Snapshot, unit
+from app.lm.views import Views
 
 HELD_OUT_SHARE = 0.2
 _CANDIDATES = 200
@@ -65,7 +66,7 @@ class Outcome:
     learnt_from: int
 
 
-class Engine:
+class Engine(Views):
     """One per process. All methods but ``train`` may be called from any thread."""
 
     circle = CIRCLE  # the id under which the adapter of all who opted in lies
@@ -234,8 +235,7 @@ class Engine:
         if len(self._artists) > _ARTISTS_KEPT:
             self._artists = {}
         known = self._artists
-        missing = [song for song in songs if song not in known]
-        if missing:
+        if missing := [song for song in songs if song not in known]:
             known.update(ask(missing))
         return known
 
@@ -305,7 +305,8 @@ class Engine:
         songs = [s for s in liked if s.id in chosen]
         vectors = read_by(self.base, trained.network, [song.text for song in own])
         learnt = vectors[[i for i, s in enumerate(own) if s.weight > 0 and s.id in chosen]]
-        before, after = self.measure(songs, hide), self.measure(songs, hide, learnt)
+        measured = self.measure(songs, hide), self.measure(songs, hide, learnt)
+        before, after = (replace(one, songs=tuple(hide)) for one in measured)
         verdict = evaluation.gate(before, after, proof.rounds(trained, snapshot), seed)
         run._stop_if_asked()
         report(Progress("saving", 0, 0, None, None))

@@ -22,16 +22,26 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """How the hidden songs fared. ranks: one a song, 1 is the top; gain: mean of 10/(10 + rank); ndcg at 10."""
+    """How the hidden songs fared. ranks: one a song, 1 is the top; gain: mean of 10/(10 + rank); ndcg at 10.
+
+    songs: which ones they were, in the order of ``ranks``, where the caller knows.
+    """
 
     ranks: tuple[int, ...]
     gain: float
     found: int
     ndcg_10: float
+    songs: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a card or a page."""
-        return {**asdict(self), "ranks": list(self.ranks), "of": len(self.ranks), "within": FOUND_WITHIN}
+        return {
+            **asdict(self),
+            "ranks": list(self.ranks),
+            "songs": list(self.songs),
+            "of": len(self.ranks),
+            "within": FOUND_WITHIN,
+        }
 
 
 def split(songs: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int]]:

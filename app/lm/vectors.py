@@ -58,7 +58,7 @@ class Snapshot:
     row_of: RowOf
     mark: object = field(default_factory=object)
 
-    def rows(self, songs: Sequence[int]) -> NDArray[np.int64]:
+    def rows(self, songs: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         """Row numbers of those songs that are encoded."""
         found = self.row_of.find(songs)
         return found[found >= 0]

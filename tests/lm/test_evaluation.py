@@ -83,6 +83,7 @@ def test_a_measure_holds_ranks_gain_and_how_many_were_found() -> None:
         "gain": found.gain,
         "found": 3,
         "ndcg_10": found.ndcg_10,
+        "songs": [],
         "of": 4,
         "within": evaluation.FOUND_WITHIN,
     }

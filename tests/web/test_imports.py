@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from app.db import Database
 from app.lm.engine import Engine
-from app.services import importing, listens
+from app.services import hiding, importing, listens, playlists, tokens
 from app.settings import Settings
 from app.tables import Listen, Listener
 from app.tables_imports import Import
@@ -139,11 +139,13 @@ def test_the_whole_account_can_be_taken_away_and_brought_to_a_friend(
             listen, _ = listens.log(session, ana.id, artist=play.artist, title=play.title, at=play.at + n)
         listens.say(session, ana.id, listen.song_id, "love")
         listens.set_preferences(session, ana.id, ["jazz"], ["Nina Simone"])
+        hiding.hide(session, ana.id, "AC/DC")
+        playlists.make(session, ana.id, "Rainy", [listen.song_id])
     answer = me.get("/export/account.zip")
     assert re.search(r'filename="earshot-account-\d{4}-\d\d-\d\d\.zip"', answer.headers["content-disposition"])
     names = set(zipfile.ZipFile(io.BytesIO(answer.content)).namelist())
-    assert names >= {"README.md", "account.json", "listens.jsonl", "listens.csv", "feedback.jsonl", "own.jsonl",
-                     "catalogue.jsonl", "music/adapter_model.safetensors"}  # fmt: skip
+    wanted = {"README.md", "account.json", "listens.jsonl", "listens.csv", "feedback.jsonl", "own.jsonl", "lists.jsonl"}
+    assert names >= wanted | {"catalogue.jsonl", "playlists/1.jspf", "music/adapter_model.safetensors"}
     where = upload(friend, ("account.zip", answer.content))
     settle(app)
     assert "An Earshot account" in friend.get(where).text
@@ -153,9 +155,13 @@ def test_the_whole_account_can_be_taken_away_and_brought_to_a_friend(
     with db.read() as session:
         assert listens.preferences(session, ben.id) == (["jazz"], ["Nina Simone"])
         assert list(listens.verdicts(session, ben.id).values()) == ["love"]
+        assert [one.name for one in hiding.hidden(session, ben.id)] == ["AC/DC"]
+        ((playlist, size),) = playlists.of(session, ben.id)
+        assert (playlist.name, size) == ("Rainy", 1)
     friend.post(f"{where}/undo")
     with db.read() as session:
         assert count(db, ben) == 0 and listens.preferences(session, ben.id) == ([], [])
+        assert playlists.of(session, ben.id) == [] and not hiding.hidden(session, ben.id)
 
 
 def test_listens_alone_can_be_taken_away(me: TestClient, db: Database, ana: Listener) -> None:
@@ -164,3 +170,28 @@ def test_listens_alone_can_be_taken_away(me: TestClient, db: Database, ana: List
     assert json.loads(me.get("/export/listens.jsonl").text)["track_metadata"]["artist_name"] == "=cmd"
     assert me.get("/export/listens.csv").text.splitlines()[1].startswith("'=cmd,B,")
     assert me.get("/export").status_code == 200
+
+
+def test_a_program_brings_listening_along_and_takes_it_away(
+    app: FastAPI, stranger: TestClient, db: Database, ana: Listener
+) -> None:
+    with db.write() as session:
+        token = tokens.add(session, ana.id, "script", ("submit", "read"))[1]
+        only_reads = tokens.add(session, ana.id, "reader", ("read",))[1]
+    program = {"Authorization": f"Token {token}"}
+    files = [("files", ("a.zip", zipped({"a.json": HISTORY})))]
+    assert stranger.post("/api/v1/imports", files=files).status_code == 401
+    refused = stranger.post("/api/v1/imports", files=files, headers={"Authorization": f"Token {only_reads}"})
+    assert refused.status_code == 403
+    where = f"/api/v1/imports/{stranger.post('/api/v1/imports', files=files, headers=program).json()['id']}"
+    settle(app)
+    assert stranger.get(where, headers=program).json()["preview"]["taken"] == len(PLAYS)
+    assert stranger.post(f"{where}/run", json={"shift_minutes": 0}, headers=program).status_code == 202
+    settle(app)
+    done = stranger.get(where, headers=program).json()
+    assert (done["state"], done["report"]["taken"], count(db, ana)) == ("done", len(PLAYS), len(PLAYS))
+    assert stranger.get("/api/v1/imports", headers=program).json()["imports"][0]["id"] == done["id"]
+    assert len(stranger.get("/api/v1/export/listens.jsonl", headers=program).text.splitlines()) == len(PLAYS)
+    assert stranger.get(f"{where}/report.csv", headers=program).text.startswith("file,row,outcome")
+    assert stranger.post(f"{where}/undo", headers=program).json()["listens"] == len(PLAYS)
+    assert stranger.delete(where, headers=program).status_code == 204 and count(db, ana) == 0

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import accounts, kept, listens, playlists, tokens
+from app.services import accounts, blends, kept, listens, playlists, tokens
 from app.services.imports.account import Plan
 from app.services.imports.previewing import Preview
 from app.tables import AdapterVersion, Job, Listen, Listener, Preference, Song, new_id, now
@@ -53,6 +53,17 @@ def _version(db: Session, owner: str) -> str:
     return made.id
 
 
+def _link(db: Session, owner: str) -> str:
+    """What is stored of an unused invite of theirs: what the form to end it names."""
+    return accounts.token_hash(accounts.invite(db, owner, 1))
+
+
+def _blend(db: Session, owner: str) -> str:
+    """A blend with somebody who has no other part in the tests."""
+    friend = accounts.add_listener(db, f"Blended {_serial()}", None)
+    return blends.start(db, owner, [friend.id]).id
+
+
 def _import(db: Session, owner: str) -> str:
     """Previewed and not yet run, so that it can be run, stopped, undone and discarded alike."""
     made = Import(
@@ -91,6 +102,9 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
     "invite_key": _invite,
     "person_id": lambda db, owner: owner,
     "token": lambda db, owner: accounts.invite(db, owner, 1),
+    "link": _link,
+    "blend": _blend,
+    "person": lambda db, owner: owner,
     "name": lambda db, owner: "rock",
     "token_id": lambda db, owner: tokens.add(db, owner, f"Player {_serial()}", ["submit"])[0].id,
     "session_key": lambda db, owner: accounts.token_hash(accounts.start_session(db, owner, 1))[:16],
@@ -102,6 +116,7 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
 FORMS: dict[str, dict[str, str]] = {
     "POST /taste/live": {"version": "{version}"},
     "PUT /api/v1/taste/live": {"version": "{version}"},
+    "POST /api/v1/imports/{import_id}/run": {"shift_minutes": "0"},
     "PUT /api/v1/listens/{listen_id}": {"listened_at": "1700000000", "ended": "skipped"},
     "POST /listens/{listen_id}/edit": {"when": "2024-01-01T10:00", "ended": "skipped"},
     "POST /listens": {"artist": "Queen", "title": "39"},
@@ -115,6 +130,8 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /settings/sessions/end": {"session": "{session}"},
     "POST /settings/time-zone": {"zone": "UTC"},
     "POST /friends/sharing": {"sharing": "off"},
+    "POST /friends/invite/revoke": {"link": "{link}"},
+    "POST /blends/{blend}/weights": {"person": "{person}", "weight": "3"},
     "POST /friends/circle": {"join": "on"},
 }
 

@@ -12,11 +12,11 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import catalogue, history, listens
+from app.services import catalogue, hiding, history, listens, playlist_files, playlists
 from app.services.exporting import listening
 from app.services.exporting.readme import readme, ten_lines
 from app.services.imports.account import MARK
-from app.tables import AdapterVersion, Listener, Song, now
+from app.tables import AdapterVersion, KeptList, KeptSong, Listener, Song, now
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -60,6 +60,8 @@ def _fill(archive: ZipFile, db: Session, engine: Engine, kinds: EngineTypes, who
     _stream(archive, "listens.jsonl", listening.jsonl(db, who.id))
     _stream(archive, "listens.csv", listening.csv_lines(db, who.id))
     _stream(archive, "feedback.jsonl", listening.feedback_lines(db, who.id))
+    _stream(archive, "lists.jsonl", _kept_lists(db, who.id))
+    _put_playlists(archive, db, who.id)
     own = history.read(db, who.id, kinds.song_text).own(db, kinds.song_text, kinds.own)
     _stream(archive, "own.jsonl", (listening.line_of({"text": o.text, "weight": o.weight}) for o in own))
     _stream(archive, "catalogue.jsonl", _catalogue(db, kinds.song_text))
@@ -90,6 +92,7 @@ def _facts(db: Session, engine: Engine, who: Listener, music: Path | None) -> di
     return {
         MARK: 1, "exported_at": now(), "listener": {"name": who.name, "time_zone": who.time_zone},
         "reads": ["listens.jsonl", "feedback.jsonl"], "picks": {"genre": genres, "artist": artists},
+        "hidden_artists": [artist.name for artist in hiding.hidden(db, who.id)], "playlists": _playlists(db, who.id),
         "songs_in_catalogue": catalogue.count(db),
         "base": {
             "name": base.files.name, "licence": base.files.licence, "weights_sha256": base.files.weights_sha256,
@@ -98,6 +101,32 @@ def _facts(db: Session, engine: Engine, who: Listener, music: Path | None) -> di
         },
         "versions": [_version(row, who) for row in _versions(db, who.id)],
     }  # fmt: skip
+
+
+def _playlists(db: Session, listener_id: str) -> list[dict[str, Any]]:
+    """Name, time and songs of each playlist, oldest first."""
+    return [
+        {"name": one.name, "created_at": one.created_at,
+         "songs": [{"artist": song.artist, "title": song.title} for song in playlists.songs_of(db, one)]}
+        for one, _ in reversed(playlists.of(db, listener_id))
+    ]  # fmt: skip
+
+
+def _kept_lists(db: Session, listener_id: str) -> Iterable[bytes]:
+    """Every list that was asked for, oldest first, with what was shown."""
+    shown = select(KeptSong.list_id, Song.artist, Song.title).join(Song, Song.id == KeptSong.song_id)
+    for one in db.scalars(select(KeptList).where(KeptList.listener_id == listener_id).order_by(KeptList.created_at)):
+        songs = db.execute(shown.where(KeptSong.list_id == one.id).order_by(KeptSong.place)).all()
+        yield listening.line_of({
+            "created_at": one.created_at, "mode": one.mode, "wish": one.wish, "adventure": one.adventure,
+            "version": one.version, "songs": [{"artist": song.artist, "title": song.title} for song in songs],
+        })  # fmt: skip
+
+
+def _put_playlists(archive: ZipFile, db: Session, listener_id: str) -> None:
+    for number, (one, _) in enumerate(reversed(playlists.of(db, listener_id)), 1):
+        file = playlist_files.write("jspf", one.name, one.created_at, playlists.songs_of(db, one))
+        archive.writestr(f"playlists/{number}.jspf", file.content)
 
 
 def _versions(db: Session, listener_id: str) -> list[AdapterVersion]:

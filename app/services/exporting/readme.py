@@ -57,7 +57,8 @@ and picks come along, and the adapters too where the base is the same.
 | `listens.jsonl` | every play, in ListenBrainz' shape; what that has no place for is in `additional_info.earshot` |
 | `listens.csv` | the same as a table; cells that a spreadsheet would run have an apostrophe before them |
 | `feedback.jsonl` | what was said of songs: love, dislike, not now, known |
-| `account.json` | who, which base, newcomers' picks, and what each version did |
+| `playlists/`, `lists.jsonl` | playlists as JSPF; every list that was asked for, and what was shown |
+| `account.json` | who, which base, picks, hidden artists, playlists, and what each version did |
 | `adapters/` | each version as plain PEFT files: `adapter_model.safetensors`, `adapter_config.json`, and its card |
 | `music/` | the music adapter that is folded into the base before any listener's adapter (if there is one) |
 | `own.jsonl`, `catalogue.jsonl` | what the model reads: the listener's songs and their weights; all songs |
@@ -71,7 +72,7 @@ Versions:
 ## Rank songs without Earshot
 
 In this folder, with `pip install torch transformers peft` and nothing else. `base` may be a folder with the base's
-files.
+files. Where Earshot reads its catalogue in bfloat16, songs of nearly the same score may stand in another order here.
 
 ```python
 {code}```

@@ -15,17 +15,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import AdapterProblem, BadInput
+from app.services import catalogue, hiding, playlists
 from app.services.imports import decoding, detecting
 from app.services.imports.detecting import Source
 from app.services.imports.members import Member
-from app.services.text import clean, show
-from app.tables import AdapterVersion, Listener, Preference, new_id
+from app.services.text import artist_key, clean, show
+from app.tables import AdapterVersion, HiddenArtist, Listener, Playlist, Preference, new_id
 
 MARK = "earshot_account"
 _MOST_MANIFEST = 4_000_000
 _MOST_ADAPTER = 64_000_000
 _MOST_VERSIONS = 500
 _MOST_PICKS = 60
+_MOST_HIDDEN, _MOST_PLAYLISTS = 2_000, 500
 _MEASURES = ("found", "of", "within", "ndcg_10", "gain")
 
 # Brings an adapter's files in: (listener, version, weights, config, card) to bytes on disk. Raises an AdapterProblem.
@@ -63,7 +65,10 @@ class Account:
         """What a preview shows of it."""
         base = self.manifest.get("base")
         name = base.get("name") if isinstance(base, dict) else None
-        return {"base": show(str(name), 80), "versions": len(self.versions), "picks": len(self.picks)}
+        listed = self.manifest.get("playlists")
+        count = len(listed) if isinstance(listed, list) else 0
+        return {"base": show(str(name), 80), "versions": len(self.versions), "picks": len(self.picks),
+                "playlists": count}  # fmt: skip
 
     def file(self, name: object, most: int) -> bytes:
         """A file beside account.json. Raises BadInput."""
@@ -118,16 +123,19 @@ class Brought:
 
     picks: list[tuple[str, str]] = field(default_factory=list)
     versions: list[str] = field(default_factory=list)
+    playlists: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
     live_before: str | None = None
     notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the import's row."""
         return {"picks": [list(pick) for pick in self.picks], "versions": self.versions,
-                "live_before": self.live_before, "notes": self.notes}  # fmt: skip
+                "playlists": self.playlists, "hidden": self.hidden, "live_before": self.live_before,
+                "notes": self.notes}  # fmt: skip
 
 
-def take(db: Session, listener_id: str, found: Account, adopt: Adopt | None) -> dict[str, Any]:
+def take(db: Session, listener_id: str, import_id: str, found: Account, adopt: Adopt | None) -> dict[str, Any]:
     """Take picks that are not there yet, and every adapter version that fits this server's base."""
     brought = Brought()
     mine = select(Preference.kind, Preference.value).where(Preference.listener_id == listener_id)
@@ -136,6 +144,8 @@ def take(db: Session, listener_id: str, found: Account, adopt: Adopt | None) -> 
         if (kind, value) not in there:
             db.add(Preference(listener_id=listener_id, kind=kind, value=value))
             brought.picks.append((kind, value))
+    _take_hidden(db, listener_id, found, brought)
+    _take_playlists(db, listener_id, import_id, found, brought)
     if found.versions and adopt is None:
         brought.notes.append(
             f"{len(found.versions)} adapter versions were left out: there is no base to check them on."
@@ -144,6 +154,62 @@ def take(db: Session, listener_id: str, found: Account, adopt: Adopt | None) -> 
         _take_versions(db, listener_id, found, adopt, brought)
     db.flush()
     return brought.as_dict()
+
+
+def _take_hidden(db: Session, listener_id: str, found: Account, brought: Brought) -> None:
+    there = {one.artist_key for one in hiding.hidden(db, listener_id)}
+    for name in _texts(found.manifest.get("hidden_artists"))[:_MOST_HIDDEN]:
+        key = artist_key(name)
+        if key not in there:
+            there.add(key)
+            db.add(HiddenArtist(listener_id=listener_id, artist_key=key, name=name))
+            brought.hidden.append(key)
+
+
+def _take_playlists(db: Session, listener_id: str, import_id: str, found: Account, brought: Brought) -> None:
+    """Playlists under names that are not there yet; their songs join the catalogue where they must."""
+    there = {one.name for one, _ in playlists.of(db, listener_id)}
+    listed = found.manifest.get("playlists")
+    for said in listed[:_MOST_PLAYLISTS] if isinstance(listed, list) else []:
+        try:
+            made = _playlist(db, listener_id, import_id, said, there)
+        except (BadInput, TypeError, AttributeError) as problem:
+            brought.notes.append(f"A playlist was left out: {problem}")
+            continue
+        if made is not None:
+            there.add(made.name)
+            brought.playlists.append(made.id)
+
+
+def _playlist(db: Session, listener_id: str, import_id: str, said: dict[str, Any], there: set[str]) -> Playlist | None:
+    name = clean(said["name"] if isinstance(said.get("name"), str) else "", "The name", most=playlists.NAME_MOST)
+    songs = said.get("songs")
+    if name in there:
+        return None
+    names = [
+        (clean(str(song.get("artist", "")), "The artist"), clean(str(song.get("title", "")), "The title"))
+        for song in (songs[: playlists.MOST_SONGS] if isinstance(songs, list) else [])
+    ]
+    ids: list[int] = []
+    for artist, title in names:
+        song, added = catalogue.find_or_add(db, artist, title, source="import")
+        song.import_id = import_id if added else song.import_id
+        ids.append(song.id)
+    made = playlists.make(db, listener_id, name, ids)
+    created = _whole(said.get("created_at"))
+    made.created_at = created or made.created_at
+    return made
+
+
+def _texts(values: Any) -> list[str]:
+    """The names among some values."""
+    names: list[str] = []
+    for value in values if isinstance(values, list) else []:
+        try:
+            names.append(clean(value, "A name"))
+        except (BadInput, TypeError):
+            continue
+    return names
 
 
 def _take_versions(db: Session, listener_id: str, found: Account, adopt: Adopt, brought: Brought) -> None:

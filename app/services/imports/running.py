@@ -26,7 +26,7 @@ from app.services.imports.staging import Staging
 from app.services.imports.undoing import own_import
 from app.services.listens import check_time
 from app.services.plain_format import Dropped, Row
-from app.tables import now
+from app.tables import Song, now
 from app.tables_imports import Import
 
 LEASE_SECONDS = 60
@@ -137,7 +137,9 @@ class Run:
                     at = self._take_chunk(taker, fresh, source, seen, at)
             if plan.account is not None:
                 self._take_account(plan.account, made, adopt)
-        state = "encoding" if taker.report.new_songs else "done"
+        with self.db.read() as session:
+            new_song = session.scalar(select(Song.id).where(Song.import_id == made.id).limit(1))
+        state = "done" if new_song is None else "encoding"
         self._beat(state=state, finished_at=now(), of=seen, lease_owner=None, lease_until=None)
         return taker.report
 
@@ -156,7 +158,7 @@ class Run:
     def _take_account(self, found: account.Account, made: Import, adopt: account.Adopt | None) -> None:
         with self.db.write() as db:
             self._hold(db)
-            brought = account.take(db, made.listener_id, found, adopt)
+            brought = account.take(db, made.listener_id, made.id, found, adopt)
             importing.heartbeat(db, self.import_id, brought=brought)
 
     def _lease(self, state: str) -> Import:

@@ -10,7 +10,20 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
 from app.services.text import show
-from app.tables import AdapterVersion, Feedback, Listen, Listener, Preference, Song, SongGenre, SongPlays, Table, now
+from app.tables import (
+    AdapterVersion,
+    Feedback,
+    HiddenArtist,
+    Listen,
+    Listener,
+    Playlist,
+    Preference,
+    Song,
+    SongGenre,
+    SongPlays,
+    Table,
+    now,
+)  # fmt: skip
 from app.tables_imports import Import, SoftDuplicate, UndatedPlays
 
 UNDOABLE = ("ready", "encoding", "done", "stopped", "failed")
@@ -117,6 +130,10 @@ def _undo_brought(db: Session, made: Import) -> list[str]:
     for kind, value in made.brought.get("picks", []):
         pick = (Preference.listener_id == made.listener_id, Preference.kind == kind, Preference.value == value)
         db.execute(delete(Preference).where(*pick))
+    mine = Playlist.listener_id == made.listener_id
+    db.execute(delete(Playlist).where(mine, Playlist.id.in_(made.brought.get("playlists", []))))
+    keys = HiddenArtist.artist_key.in_(made.brought.get("hidden", []))
+    db.execute(delete(HiddenArtist).where(HiddenArtist.listener_id == made.listener_id, keys))
     versions: list[str] = list(made.brought.get("versions", []))
     if versions:
         listener = db.get_one(Listener, made.listener_id)
