@@ -137,7 +137,7 @@ def take(home: Path, out: Path) -> None:
         finally:
             browser.close()
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            process.wait(120)
 
 
 if __name__ == "__main__":
