@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -14,7 +15,21 @@ from sqlalchemy import inspect, select, text
 
 from app.db import Database
 from app.errors import Conflict
-from app.services import browsing, bulk, catalogue, genres, importing, listens, playing, preparing, submitting
+from app.services import (
+    browsing,
+    bulk,
+    catalogue,
+    exporting,
+    genres,
+    importing,
+    listens,
+    playing,
+    preparing,
+    submitting,
+)
+from app.services.imports import running, undoing
+from app.services.imports.reporting import ImportReport
+from app.services.imports.staging import Staging
 from app.services.plain_format import Dropped, Row
 from app.services.search import search
 from app.services.song_files import FileSong
@@ -22,6 +37,7 @@ from app.services.submitting import Play
 from app.settings import PROJECT
 from app.starter.reading import read
 from app.tables import Listen, Listener, Song, SongGenre, SongPlays
+from tests.services.imports.exports_made import PLAYS, lastfm_uts, spotify
 from tests.services.test_search import SONGS
 
 pytestmark = pytest.mark.postgres
@@ -186,3 +202,30 @@ def test_players_that_submit_the_same_new_song_at_once_make_one_song_and_one_lis
         now = playing.of(session, ana.id)
     assert became.count("listen") >= 1 and listen.song_id == song.id
     assert now is not None and (now.title, now.song_id) == (play.title, song.id)
+
+
+def test_imports_run_meet_other_sources_and_are_undone(db: Database, ana: Listener, tmp_path: Path) -> None:
+    staging = Staging(tmp_path / "imports")
+
+    def bring(content: bytes) -> tuple[str, ImportReport]:
+        path = tmp_path / "file"
+        path.write_bytes(content)
+        with db.write() as session:
+            made = running.begin(session, ana.id, "shell", "file").id
+        hold = running.Run(db, staging, made, "test:1")
+        hold.look([("file", path)])
+        with db.write() as session:
+            running.start(session, ana.id, made)
+        return made, hold.take([("file", path)])
+
+    first, report = bring(spotify(PLAYS))
+    assert (report.taken, bring(spotify(PLAYS))[1].folded) == (len(PLAYS), len(PLAYS))
+    _, told = bring(lastfm_uts([play._replace(at=play.at + 30) for play in PLAYS]))
+    assert told.soft == len(PLAYS)
+    bring(b"artist\ttitle\tplays\nA\tB\t5\n")
+    with db.write() as session:
+        gone = undoing.undo(session, ana.id, first)
+    assert (gone["listens"], gone["back"]) == (len(PLAYS), told.soft)
+    with db.read() as session:
+        before = b"".join(exporting.jsonl(session, ana.id))
+    assert bring(before)[1].taken == 0
