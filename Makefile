@@ -58,7 +58,7 @@ DATA ?= data/listening
 TASK ?= discover
 LISTENERS ?= 100
 
-bench-quality: install ## Measure the recommendations: make bench-quality DATA=folder TASK=discover|new-artists|likes|ask
+bench-quality: install ## Measure the recommendations: make bench-quality DATA=folder TASK=discover|new-artists|newcomer|likes|ask
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --task $(TASK) --listeners $(LISTENERS) $(ARGS)
 
 bench-speed: install ## Measure the speed beside the stock way and the limit: make bench-speed [ARGS="--json --only adapters"]

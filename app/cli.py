@@ -7,8 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import click
 from pydantic import ValidationError
@@ -16,13 +15,17 @@ from sqlalchemy.exc import DatabaseError
 
 from app import logs, upkeep
 from app.cli_pretrain import add_to as add_pretrain
+from app.cli_tune import add_to as add_tune
 from app.cli_upkeep import add_to as add_upkeep
 from app.db import Database
 from app.errors import BadInput, EarshotError
 from app.main import KINDS, open_engine, open_store
-from app.services import accounts, catalogue, examining, importing, plain_format, preparing, recommending, retraining
+from app.services import accounts, catalogue, examining, preparing, recommending, retraining
 from app.settings import Settings
 from app.tables import AdapterVersion, Job
+
+if TYPE_CHECKING:
+    from app.lm.engine import Engine
 
 
 class Shell:
@@ -45,6 +48,10 @@ class Shell:
             preparing.migrate(self.settings.url)
             self._db = Database(self.settings.url)
         return self._db
+
+    def engine(self) -> Engine:
+        """The base, loaded, with every core."""
+        return open_engine(self.settings)
 
     def say(self, facts: dict[str, Any], words: str) -> None:
         """Print facts as JSON, or words for a person."""
@@ -131,7 +138,7 @@ def _worker(shell: Shell) -> Any:
     threads = settings.numeric_threads(settings.train_threads)
     return Worker(
         shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS,
-        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS), settings.musicbrainz_url,
+        lambda engine: upkeep.doings(shell.db, settings, engine, KINDS), settings.musicbrainz_url, settings.min_songs,
     )  # fmt: skip
 
 
@@ -168,27 +175,6 @@ def user_reset_password(shell: Shell, name: str) -> None:
     )
 
 
-@main.command("import")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--user", "name", required=True, help="Whose listens these are.")
-@command
-def import_(shell: Shell, path: Path, name: str) -> None:
-    """Import listens in the plain format: a folder with songs.tsv and listens.tsv, or one tab-separated file."""
-    with shell.db.write() as db:
-        listener = accounts.by_name(db, name)
-        report = importing.import_rows(db, listener.id, plain_format.read_plain(path))
-        if report.rows == 0:
-            raise BadInput(f"{path.name} has no rows below its header.")
-    if report.new_songs:
-        preparing.encode_with_bar(shell.db, open_engine(shell.settings), KINDS.song_text)
-    lines = [
-        f"{report.rows:,} rows: {report.taken:,} taken ({report.undated:,} undated), {report.folded:,} there already, "
-        f"{report.dropped:,} dropped. {report.new_songs:,} songs joined the catalogue."
-    ]
-    lines += [f"  line {drop.line}: {drop.reason}" for drop in report.reasons[:20]]
-    shell.say(report.as_dict(), "\n".join(lines))
-
-
 @main.command()
 @click.argument("name")
 @click.option("--seed", default=0, help="Same songs, same seed, same machine: same adapter.")
@@ -198,16 +184,7 @@ def retrain(shell: Shell, name: str, seed: int) -> None:
     with shell.db.write() as db:
         listener = accounts.by_name(db, name)
         job_id = retraining.request(db, listener.id, shell.settings.min_songs, seed).id
-    run = _worker(shell)
-    job = _job(shell, job_id)
-    while job.state in retraining.ACTIVE:
-        if not run.once(only=job_id):
-            time.sleep(0.2)  # another worker has it
-            with shell.db.write() as db:
-                retraining.reclaim(db, run.owner)
-        job = _job(shell, job_id)
-    if job.state not in ("promoted", "kept"):
-        raise EarshotError(f"The retrain ended as {job.state}. {job.error}".strip())
+    job = finished(shell, job_id)
     with shell.db.read() as db:
         made = db.get_one(AdapterVersion, job.version)
     shell.say(
@@ -221,6 +198,21 @@ def retrain(shell: Shell, name: str, seed: int) -> None:
         f"({100 * made.trainable_parameters / made.base_parameters:.3f} % of the base), {made.size:,} bytes, "
         f"{made.seconds:.1f} s.",
     )  # fmt: skip
+
+
+def finished(shell: Shell, job_id: str) -> Job:
+    """Run a job here, or wait for the worker that has it. Raises an error that says how it ended without a version."""
+    run = _worker(shell)
+    job = _job(shell, job_id)
+    while job.state in retraining.ACTIVE:
+        if not run.once(only=job_id):
+            time.sleep(0.2)  # another worker has it
+            with shell.db.write() as db:
+                retraining.reclaim(db, run.owner)
+        job = _job(shell, job_id)
+    if job.state not in ("promoted", "kept"):
+        raise EarshotError(f"The retrain ended as {job.state}. {job.error}".strip())
+    return job
 
 
 def _job(shell: Shell, job_id: str) -> Job:
@@ -303,6 +295,7 @@ def lora(shell: Shell, inputs: int, outputs: int, rank: int) -> None:
 
 
 add_pretrain(main, command)
+add_tune(main, command)
 add_upkeep(main, user, command)
 
-from app import cli_catalogue, cli_tokens  # noqa: E402, F401  (their commands join ``main``)
+from app import cli_catalogue, cli_circle, cli_import, cli_tokens  # noqa: E402, F401  (their commands join ``main``)

@@ -63,7 +63,7 @@ def add_to(main: click.Group, user: click.Group, command: Command) -> None:
             raise BadInput("Nothing was deleted.")
         with shell.db.write() as db:
             privacy.delete_account(db, listener.id)
-        privacy.remove_files([shell.settings.adapters], listener.id)
+        privacy.remove_files([shell.settings.adapters, shell.settings.data / "imports"], listener.id)
         said = upkeep.shred_all(shell.db, shell.settings)
         shell.say({"deleted": listener.id, "rows": goes}, f"{listener.name} is gone ({words}); {said}.")
 

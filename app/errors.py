@@ -56,6 +56,18 @@ class TooFewListens(EarshotError):
         )
 
 
+class CircleTooSmall(EarshotError):
+    """Not enough members with history enough for the circle's adapter."""
+
+    status = 409
+
+    def __init__(self, have: int, needed: int, songs: int) -> None:
+        super().__init__(
+            f"The circle's adapter needs {needed} members with {songs} different songs each; "
+            f"{have} of those who opted in have as many."
+        )
+
+
 class TooBusy(EarshotError):
     """More is asked than can be done at this moment; trying again later helps."""
 

@@ -18,16 +18,21 @@ from app.db import Database
 from app.errors import BadInput, BaseProblem, EarshotError, NotFound
 from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
+from app.services.imports.runner import Runner
+from app.services.imports.staging import Staging
 from app.services.recommending import EngineTypes
 from app.settings import Settings
 from app.web import (
     accounts,
     admin,
     audioscrobbler,
+    blends,
     browse,
+    exports,
     friends,
     health,
     home,
+    imports,
     kept,
     listenbrainz,
     listens,
@@ -41,7 +46,7 @@ from app.web import (
     tokens,
 )
 from app.web.access import enforce
-from app.web.api import document
+from app.web.api import document, importing
 from app.web.limits import Limiter
 from app.web.rendering import STATIC, State, answer_error
 from app.web.security import Guard
@@ -66,10 +71,13 @@ ROOMS = (
     playlists,
     taste,
     friends,
+    blends,
     settings_page,
     own_account,
     admin,
     health,
+    imports,
+    exports,
     live,
     tokens,
     listenbrainz,
@@ -82,6 +90,7 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
 
     Raises a BaseProblem that says what to do.
     """
+    from app.lm import tuned
     from app.lm.engine import Engine, EngineSettings
 
     return Engine.open(
@@ -95,6 +104,7 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
             rank=settings.rank,
             cache_mb=settings.cache_mb,
             threads=threads,
+            tuned=settings.models / tuned.FILE,
         )
     )
 
@@ -143,16 +153,19 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     """The web process. ``warm`` starts loading the base at once."""
     db = Database(settings.url)
     engine = LazyEngine(settings)
+    runner = Runner(db, Staging(settings.data / "imports"), KINDS.song_text)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if warm:
             engine.warm()
         if not settings.https and settings.host not in ("127.0.0.1", "localhost", "::1"):
             log.warning(
                 "plain-http: serving %s without HTTPS; passwords travel readable. See README, HTTPS.", settings.host
             )
+        runner.resume(app.state.earshot.engine)
         yield
+        runner.close()
         app.state.earshot.later.stop()
         db.close()
 
@@ -161,13 +174,15 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
         max_body_size=settings.max_body_bytes, dependencies=[Depends(enforce)],
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
-    app.state.earshot = State(settings, db, engine, KINDS, Limiter())
+    app.state.earshot = State(settings, db, engine, KINDS, Limiter(), runner)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for room in ROOMS:
         app.include_router(room.router)
     for api_room in (*document.ROOMS, document.router):
-        app.include_router(api_room)
+        large = api_room in (importing.uploads,)
+        app.include_router(api_room, max_body_size=settings.max_import_bytes if large else None)
     app.include_router(listenbrainz.router, prefix="/apis/listenbrainz")
+    app.include_router(imports.uploads, max_body_size=settings.max_import_bytes)
     app.add_middleware(Traffic, most=settings.max_requests, body_seconds=settings.body_seconds)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)

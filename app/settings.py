@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; empty is SQLite in data/earshot.db under the home.")
     base_model: str = Field("", description="Another base: a folder, or a hub id that `earshot model fetch` brought.")
     music_adapter: str = Field(
-        "music-clean", description="The music adapter under models/: `music`, `music-clean`, your own, or `none`."
+        "music", description="The music adapter under models/: `music`, `music-clean`, your own, or `none`."
     )
     models: Path = Field(PROJECT / "models", description="Folder with base.toml and the music adapters.")
     min_songs: int = Field(12, ge=2, description="Different liked songs that a retrain needs.")
@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="Numeric threads of the web process; 0 is half of the cores.")
     train_threads: int = Field(0, ge=0, description="Numeric threads of the worker; 0 is half of the cores.")
     max_body_bytes: int = Field(6_000_000, ge=1000, description="Largest request body taken.")
+    max_import_bytes: int = Field(300_000_000, ge=1000, description="Largest upload of files to import.")
     session_days: int = Field(60, ge=1, description="Days until an unused session ends.")
     invite_days: int = Field(14, ge=1, description="Days until an invite link ends.")
     https: bool = Field(False, description="Set when people come by HTTPS: cookies become `__Host-` and Secure.")

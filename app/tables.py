@@ -50,11 +50,13 @@ def _brought(table: str) -> Index:
 class Listener(Table):
     """A person. ``live_version`` is the adapter version that answers for them; none means the base.
 
-    ``sharing`` says who else may see what they played: nobody ("off") or everyone on this server ("circle").
+    ``sharing`` says who else may see what they played: nobody ("off"), everyone on this server ("circle"), or those
+    whom ``shares`` names ("friends"). services/sharing.py reads it for everybody.
+    ``in_circle``: whether the circle's adapter may learn from them, and answers for them while they have none.
     """
 
     __tablename__ = "listeners"
-    __table_args__ = (CheckConstraint("sharing IN ('off', 'circle')", name="sharing"),)
+    __table_args__ = (CheckConstraint("sharing IN ('off', 'circle', 'friends')", name="sharing"),)
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     name: Mapped[str]
     name_key: Mapped[str] = mapped_column(unique=True)
@@ -63,6 +65,7 @@ class Listener(Table):
     time_zone: Mapped[str] = mapped_column(default="UTC")
     live_version: Mapped[str | None] = mapped_column(String(16))
     sharing: Mapped[str] = mapped_column(default="off", server_default="off")
+    in_circle: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     created_at: Mapped[int] = mapped_column(default=now)
 
 
@@ -288,21 +291,31 @@ class AdapterVersion(Table):
 
 
 class Job(Table):
-    """A retrain. At most one queued and one running for a listener, held by the two partial indexes."""
+    """A retrain. At most one queued and one running for a listener, held by the partial indexes.
+
+    ``kind``: "taste" trains the listener's adapter, "circle" the one of all who opted in; then ``listener_id`` is the
+    member who is named as its owner, and at most one is queued and one running for everybody.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("uq_jobs_queued", "listener_id", unique=True,
-              sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
-        Index("uq_jobs_running", "listener_id", unique=True,
-              sqlite_where=text("state IN ('running', 'evaluated')"),
-              postgresql_where=text("state IN ('running', 'evaluated')")),
+        *(
+            Index(f"uq_jobs_{name}", *columns, unique=True, sqlite_where=text(where), postgresql_where=text(where))
+            for name, columns, where in (
+                ("queued", ("listener_id", "kind"), "state = 'queued'"),
+                ("running", ("listener_id", "kind"), "state IN ('running', 'evaluated')"),
+                ("circle_queued", ("kind",), "kind = 'circle' AND state = 'queued'"),
+                ("circle_running", ("kind",), "kind = 'circle' AND state IN ('running', 'evaluated')"),
+            )
+        ),
+        CheckConstraint("kind IN ('taste', 'circle')", name="kind"),
         CheckConstraint(
             "state IN ('queued', 'running', 'evaluated', 'promoted', 'kept', 'failed', 'cancelled')", name="state"
         ),
     )  # fmt: skip
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     listener_id: Mapped[str] = _listener()
+    kind: Mapped[str] = mapped_column(default="taste", server_default="taste")
     state: Mapped[str] = mapped_column(default="queued", index=True)
     version: Mapped[str] = mapped_column(String(16), default=new_id)
     seed: Mapped[int] = mapped_column(default=0)

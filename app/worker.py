@@ -12,11 +12,12 @@ from types import FrameType
 
 from app.db import Database
 from app.errors import Cancelled, EarshotError, MusicBrainzProblem
-from app.lm.asking import Own
+from app.lm.asking import CIRCLE, Own
+from app.lm.circle import train_circle
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, chores, musicbrainz, retraining
+from app.services import catalogue, chores, circle_adapter, musicbrainz, retraining
 from app.services.chores import Doing
 from app.services.recommending import EngineTypes
 from app.tables import Job
@@ -80,8 +81,9 @@ class Worker:
         self, db: Database, store: AdapterStore, open_engine: Callable[[], Engine], kinds: EngineTypes,
         doings: Callable[[Callable[[], Engine]], Mapping[str, Doing]] = lambda engine: {},
         musicbrainz_url: str = "",
+        min_songs: int = 12,
     ) -> None:  # fmt: skip
-        self.db, self.store, self.kinds = db, store, kinds
+        self.db, self.store, self.kinds, self.min_songs = db, store, kinds, min_songs
         self.doings = doings(lambda: self.engine)
         self._chores_at = 0.0
         self.owner = retraining.owner_name()
@@ -109,6 +111,7 @@ class Worker:
                 if not swept:
                     self.sweep()
                     swept = True
+                self.withdraw()
                 if not self.once() and not self.chores() and not self.complete():
                     self.stopping.wait(_IDLE_SECONDS)
             except EarshotError as problem:
@@ -125,6 +128,22 @@ class Worker:
         for listener, version in lost:
             log.warning("removing adapter %s/%s, which no row speaks of", listener, version)
             store.remove(listener, version)
+        with self.db.write() as session:
+            if gone := circle_adapter.without_files(session, store.versions(CIRCLE)):
+                log.warning("circle: %s has no files, as after a restored backup; it is trained again", ", ".join(gone))
+                circle_adapter.drop(session, gone, self.min_songs)
+
+    def withdraw(self) -> None:
+        """Remove versions of the circle's adapter that learnt from somebody who has left, and train it without them."""
+        with self.db.read() as session:
+            gone = circle_adapter.withdrawn(session)
+        if not gone:
+            return
+        for version in gone:
+            self.store.remove(CIRCLE, version)
+        with self.db.write() as session:
+            circle_adapter.drop(session, gone, self.min_songs)
+        log.info("circle: %s withdrawn, somebody has left", ", ".join(gone))
 
     def chores(self) -> int:
         """Do what is due beside jobs, looking now and then only; returns how many chores were done."""
@@ -141,15 +160,18 @@ class Worker:
             job = retraining.lease(session, self.owner, only)
         if job is None:
             return False
-        log.info("job %s: retraining %s", job.id, job.listener_id)
+        log.info("job %s: %s of %s", job.id, job.kind, job.listener_id)
         try:
-            self._train(job)
+            self._train_circle(job) if job.kind == "circle" else self._train(job)
         except Cancelled:
             if self.stopping.is_set():
                 with self.db.write() as session:
                     retraining.give_back(session, job.id, self.owner)
             else:
                 self._stop(job, "cancelled")
+                if job.kind == "circle":  # somebody has left; perhaps the job went with their account
+                    with self.db.write() as session:
+                        circle_adapter.drop(session, (), self.min_songs)
         except EarshotError as problem:
             self._stop(job, "failed", str(problem))
         except Exception as problem:  # a bug must not take the worker down with it
@@ -200,6 +222,30 @@ class Worker:
             kept = retraining.finish(session, job.id, self.owner, outcome, engine.fingerprint)
         if not kept:
             engine.store.remove(job.listener_id, job.version)
+        log.info("job %s: %s", job.id, outcome.verdict.why)
+
+    def _train_circle(self, job: Job) -> None:
+        engine = self.engine
+        with _Run(self.db, job, self.owner) as run:
+            run.report(Progress("reading", 0, 0, None, None))
+            with self.db.read() as session:
+                members: dict[str, list[Own]] = circle_adapter.songs(session, self.kinds, self.min_songs)
+                ids = sorted({song.id for songs in members.values() for song in songs})
+                engine.encode_songs(catalogue.texts(session, self.kinds.song_text, ids))
+            engine.store.remove(CIRCLE, job.version)
+            outcome = train_circle(
+                engine,
+                job.version,
+                members,
+                seed=job.seed,
+                report=run.report,
+                cancelled=lambda: run.stopped.is_set() or self.stopping.is_set(),
+            )
+        with self.db.write() as session:
+            kept = circle_adapter.finish(session, job.id, self.owner, outcome, engine.fingerprint, list(members))
+        if not kept:
+            engine.store.remove(CIRCLE, job.version)
+            raise Cancelled("Somebody has left the circle meanwhile.")
         log.info("job %s: %s", job.id, outcome.verdict.why)
 
     def stop_on_signals(self) -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from app.db import Database
 from app.lm.engine import Engine
-from app.services import accounts, listens
+from app.services import accounts, circle_adapter, listens
 from app.settings import PROJECT, Settings
 from app.tables import Listener
 
@@ -209,3 +209,20 @@ def test_a_setting_that_cannot_be_is_one_line_on_stderr(shell: Shell) -> None:
     result = shell("user", "add", "Ben", EARSHOT_PORT="many")
     assert result.exit_code == 1 and result.exception is not None and isinstance(result.exception, SystemExit)
     assert "EARSHOT_PORT" in result.stderr
+
+
+def test_a_circle_too_small_to_train_is_an_error(shell: Shell) -> None:
+    result = shell("circle", "retrain")
+    assert result.exit_code == 1 and "needs 2 members with 12 different songs each; 0 of" in result.stderr
+
+
+@pytest.mark.training
+def test_a_circle_prints_whom_it_learnt_from_and_the_verdict(shell: Shell, db: Database) -> None:
+    with db.write() as session:
+        for name, first in (("Ben", 1), ("Cleo", 13)):
+            listener = accounts.add_listener(session, name, None)
+            for song in range(first, first + 12):
+                listens.log(session, listener.id, song_id=song, at=1_700_000_000)
+            circle_adapter.join(session, listener.id, 12)
+    made = shell.facts("circle", "retrain")
+    assert (made["members"], made["songs"]) == (2, 20) and made["after"]["of"] == 4

@@ -56,7 +56,7 @@ def test_a_setting_is_read_from_the_environment(name: str, monkeypatch: pytest.M
     kinds: dict[type[object] | None, tuple[str, object]] = {
         Path: ("/somewhere", Path("/somewhere")), str: ("word", "word"), int: ("3", 3), bool: ("true", True),
     }  # fmt: skip
-    given, wanted = ("5000", 5000) if name == "max_body_bytes" else kinds[FIELDS[name].annotation]
+    given, wanted = ("5000", 5000) if name in ("max_body_bytes", "max_import_bytes") else kinds[FIELDS[name].annotation]
     monkeypatch.setenv(f"EARSHOT_{name.upper()}", given)
     assert getattr(Settings(), name) == wanted
 
@@ -87,7 +87,7 @@ def test_no_music_adapter_is_none(tmp_path: Path) -> None:
 
 
 def test_the_default_music_adapter_is_for_the_shipped_base_only(tmp_path: Path) -> None:
-    assert Settings(models=tmp_path).music == tmp_path / "music-clean"
+    assert Settings(models=tmp_path).music == tmp_path / "music"
     assert Settings(models=tmp_path, base_model="another").music is None
     named = Settings(models=tmp_path, base_model="another", music_adapter="mine")
     assert named.music == tmp_path / "mine"

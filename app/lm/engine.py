@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from app.errors import AdapterProblem, BadInput
-from app.lm import evaluation, labels, ranking, wishes
-from app.lm.asking import WISH_SHARE, Ask, Own
+from app.lm import evaluation, labels, proof, ranking, tuned, wishes
+from app.lm.asking import CIRCLE, WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import HeldOut, Verdict
 from app.lm.locate import locate
@@ -21,10 +21,11 @@ from app.lm.lora import LoraFacts, lora_facts
 from app.lm.ranking import Ranked, Rule, Taste
 from app.lm.scoring import Scored, Scores
 from app.lm.slots import SlotBank
-from app.lm.store import AdapterStore
+from app.lm.store import AdapterStore, LoraTensors
 from app.lm.towers import Adapter, Towers
-from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, lower_all, settings_dict
+from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, read_by, settings_dict
 from app.lm.vectors import CatalogueVectors, Floats, Snapshot, unit
+from app.lm.views import Views
 
 HELD_OUT_SHARE = 0.2
 _CANDIDATES = 200
@@ -46,6 +47,7 @@ class EngineSettings:
     rank: int = 8
     threads: int = 0
     rule: Rule = "interest"
+    tuned: Path | None = None
     cache_mb: int = 256
 
 
@@ -64,8 +66,10 @@ class Outcome:
     learnt_from: int
 
 
-class Engine:
+class Engine(Views):
     """One per process. All methods but ``train`` may be called from any thread."""
+
+    circle = CIRCLE  # the id under which the adapter of all who opted in lies
 
     def __init__(self, base: Base, settings: EngineSettings) -> None:
         self.base, self.settings = base, settings
@@ -206,6 +210,7 @@ class Engine:
         if (taste.empty and not ask.wish) or not len(snapshot.ids):
             return [], version
         values = ranking.ventured(values, taste, snapshot, ask.familiar, ask.adventure)
+        values = ranking.lifted(values, snapshot, ask.lift, ask.lift_share)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = self._artists_of(snapshot.ids[best].tolist(), artists)
@@ -217,8 +222,10 @@ class Engine:
             per_artist=ask.per_artist,
             spread=ask.spread * (1 + ask.adventure) * float(values.std()),
         )
+        # An adapter draws all own songs towards one place; which of them is near a song, the base still tells.
+        told = taste if version is None else self.taste(listener, None, own)[0]
         listed = [
-            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(taste, snapshot.units[best[p]]))
+            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(told, snapshot.units[best[p]]))
             for p in picked
         ]
         return listed, version
@@ -228,8 +235,7 @@ class Engine:
         if len(self._artists) > _ARTISTS_KEPT:
             self._artists = {}
         known = self._artists
-        missing = [song for song in songs if song not in known]
-        if missing:
+        if missing := [song for song in songs if song not in known]:
             known.update(ask(missing))
         return known
 
@@ -263,6 +269,11 @@ class Engine:
 
     # -- training -------------------------------------------------------------------------------
 
+    def training_settings(self) -> TrainingSettings:
+        """What was measured best for this engine's ranking rule and base: the defaults, or what was tuned since."""
+        defaults = TrainingSettings.for_rule(self.settings.rule, self.settings.rank, taught=self.base.music != "none")
+        return tuned.chosen_for(defaults, self.settings.tuned, self.fingerprint)
+
     def train(
         self,
         listener: str,
@@ -271,79 +282,65 @@ class Engine:
         *,
         seed: int,
         settings: TrainingSettings | None = None,
+        start: LoraTensors | None = None,
         report: Report = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Outcome:
         """Train a new version on one listener's songs, measure it on the hidden ones, and write it to disk.
 
-        Nothing of it is live afterwards: that is the caller's, with the verdict. Raises Cancelled.
+        start: an adapter to begin with, such as the circle's. Nothing is live afterwards: that is the caller's. Raises
+        Cancelled.
         """
-        started = time.monotonic()
-        settings = settings or TrainingSettings.for_rule(self.settings.rule, self.settings.rank)
-        snapshot = self.vectors.snapshot()
+        started, snapshot = time.monotonic(), self.vectors.snapshot()
+        settings = settings or self.training_settings()
         liked = [s for s in own if s.weight > 0 and s.id in snapshot.row_of]
         learn, hide = evaluation.split([s.id for s in liked], HELD_OUT_SHARE, seed)
         if len(learn) < 2:
             raise BadInput(f"{len(liked)} encoded songs are too few to learn from and to hide some")
         chosen, hidden = set(learn), set(hide)
         train = [s for s in own if s.id not in hidden]
-        run = Trainer(self.base, snapshot, _training_songs(train), settings, seed, report, cancelled)
+        run = Trainer(self.base, snapshot, TrainingSongs.of(train), settings, seed, report, cancelled, start)
         trained = run.run()
         report(Progress("evaluating", 0, 0, None, None))
         songs = [s for s in liked if s.id in chosen]
-        vectors = self._trained_vectors(trained.network, own)
+        vectors = read_by(self.base, trained.network, [song.text for song in own])
         learnt = vectors[[i for i, s in enumerate(own) if s.weight > 0 and s.id in chosen]]
-        before = self._measure(snapshot, songs, self._base_vectors(songs), hide)
-        after = self._measure(snapshot, songs, learnt, hide)
-        verdict = evaluation.gate(before, after, seed)
-        if cancelled():
-            run._stop_if_asked()
+        measured = self.measure(songs, hide), self.measure(songs, hide, learnt)
+        before, after = (replace(one, songs=tuple(hide)) for one in measured)
+        verdict = evaluation.gate(before, after, proof.rounds(trained, snapshot), seed)
+        run._stop_if_asked()
         report(Progress("saving", 0, 0, None, None))
-        seconds = time.monotonic() - started
-        facts = self.facts()
-        card = {
+        card = self.card(listener, version) | {
+            "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": sum(s.weight < 0 for s in train)},
+            "settings": settings_dict(settings) | {"seed": seed},
+            "before": before.as_dict(),
+            "after": after.as_dict(),
+            "promoted": verdict.promoted,
+            "seconds": round(time.monotonic() - started, 3),
+            "losses": [round(x, 6) for x in trained.losses],
+        }
+        folder = self.store.write(listener, version, trained.save, card)
+        self.towers.leave(listener, version, own, vectors)
+        seconds, facts = time.monotonic() - started, self.facts()
+        return Outcome(version, verdict, before, after, trained.losses, facts, folder.size, seconds, len(learn))
+
+    def card(self, listener: str, version: str) -> dict[str, Any]:
+        """What every card says of the engine."""
+        return {
             "listener": listener,
             "version": version,
             "base": self.base.files.name,
             "base_fingerprint": self.fingerprint,
             "music_adapter": self.base.music,
             "pooling": self.base.architecture.pooling,
-            "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": sum(s.weight < 0 for s in train)},
-            "settings": settings_dict(settings) | {"seed": seed},
-            "before": before.as_dict(),
-            "after": after.as_dict(),
-            "promoted": verdict.promoted,
-            "lora": facts.as_dict(),
-            "seconds": round(seconds, 3),
-            "losses": [round(x, 6) for x in trained.losses],
+            "lora": self.facts().as_dict(),
         }
-        folder = self.store.write(listener, version, trained.save, card)
-        self.towers.leave(listener, version, own, vectors)
-        return Outcome(
-            version, verdict, before, after, trained.losses, facts, folder.size, time.monotonic() - started, len(learn)
-        )
 
-    @torch.inference_mode()
-    def _trained_vectors(self, network: Any, songs: Sequence[Own]) -> Floats:
-        lower = lower_all(
-            self.base, [s.text for s in songs]
-        )  # known to the base from training, but for the hidden ones
-        count = len(songs)
-        parts = [self.base.upper(network, lower.rows(i, min(i + 64, count))) for i in range(0, count, 64)]
-        result: Floats = torch.cat(parts).numpy()
-        return result
-
-    def _measure(self, snapshot: Snapshot, songs: Sequence[Own], vectors: Floats, hide: Sequence[int]) -> HeldOut:
+    def measure(self, songs: Sequence[Own], hide: Sequence[int], vectors: Floats | None = None) -> HeldOut:
+        """How hidden songs (ids) fare with others as the taste, by their vectors (n, D) or, without any, the base's."""
+        snapshot = self.vectors.snapshot()
+        vectors = self._base_vectors(songs) if vectors is None else vectors
         weights = np.array([s.weight for s in songs], dtype=np.float32)
         taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean, self.settings.rule)
         values = ranking.scores(taste, snapshot.units)
         return evaluation.measure(values, snapshot.rows(hide), snapshot.rows([s.id for s in songs]))
-
-
-def _training_songs(own: Sequence[Own]) -> TrainingSongs:
-    return TrainingSongs(
-        ids=[s.id for s in own],
-        texts=[s.text for s in own],
-        weights=[abs(s.weight) for s in own],
-        liked=[s.weight > 0 for s in own],
-    )

@@ -19,13 +19,25 @@ def lora_parameters(inputs: int, outputs: int, rank: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LoraFacts:
-    """How small an adapter is beside what it adapts."""
+    """How small an adapter is beside what it adapts; inputs × outputs is its first matrix."""
 
     base_parameters: int
     frozen_in_matrices: int
     trainable_parameters: int
     matrices: int
     rank: int
+    inputs: int
+    outputs: int
+
+    @property
+    def full(self) -> int:
+        """Numbers of the first matrix, which a free change would take."""
+        return matrix_parameters(self.inputs, self.outputs)
+
+    @property
+    def low(self) -> int:
+        """Numbers that the adapter takes for it."""
+        return lora_parameters(self.inputs, self.outputs, self.rank)
 
     @property
     def share(self) -> float:
@@ -54,4 +66,6 @@ def lora_facts(shapes: Iterable[tuple[int, int]], rank: int, base_parameters: in
         trainable_parameters=sum(lora_parameters(i, o, rank) for i, o in pairs),
         matrices=len(pairs),
         rank=rank,
+        inputs=pairs[0][0],
+        outputs=pairs[0][1],
     )

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,14 @@ class AdapterStore:
         except (SafetensorError, ValueError, KeyError, TypeError, ArithmeticError) as problem:
             raise AdapterAltered(f"adapter {version} cannot be read: {problem}") from problem
         return _checked(version, tensors, rank, scale, shapes)
+
+    def adopter(
+        self, *, base: str, fingerprint: str, shapes: Mapping[str, tuple[int, int]], most_rank: int
+    ) -> Callable[[str, str, bytes, bytes, dict[str, Any]], int]:
+        """A function that takes in a foreign adapter for this base: see adopting.py."""
+        from app.lm.adopting import adopt
+
+        return partial(adopt, self, base=base, fingerprint=fingerprint, shapes=shapes, most_rank=most_rank)
 
     def _own_file(self, listener: str, version: str) -> Path:
         return self.folder(listener, version).path.parent / ".own" / f"{version}.safetensors"

@@ -1,12 +1,13 @@
 """Train one listener's LoRA adapter on that listener's songs alone.
 
 PEFT trains, on a network that shares the base's tensors but starts at the first adapted layer, from activations that
-were computed once. The objective follows the ranking rule (docs/decisions.md has the measurements):
+were computed once. What it is taught is computed first, on catalogue vectors alone (targets.py), then distilled:
 
 mean
-    distil: the taste vector is drawn to the direction that a closed-form solve gives;
+    the taste vector, the mean of the listener's songs, is drawn to the target, and songs that the listener dislikes are
+    held where the base has them;
 interest
-    leave one out: each of a few songs must be found from the others, by softmax over catalogue vectors.
+    each of the listener's songs is drawn to the target.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from app.errors import Cancelled
+from app.lm.asking import Own
 from app.lm.base import Base, Lower
-from app.lm.ranking import SHARP, Rule
-from app.lm.vectors import Snapshot
+from app.lm.ranking import Rule
+from app.lm.store import LoraTensors
+from app.lm.targets import OwnUnits, TargetSettings, directions, parts
+from app.lm.vectors import Floats, Snapshot
 
-_MOST_FOR_COVARIANCE = 100_000  # songs: more would not change it, and they are read into RAM
+_MOST_FOR_TARGETS = 50_000  # songs of the catalogue: more would hardly change a target, and they are read into RAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +42,20 @@ class TrainingSettings:
     rule: Rule = "interest"
     rank: int = 8
     alpha: int = 16
-    learning_rate: float = 2.5e-3
+    learning_rate: float = 1e-2
     steps: int = 12
     songs_a_step: int = 128
-    found_a_step: int = 12
-    negatives: int = 3000
-    temperature: float = 0.05
-    ridge: float = 1.0
-    solve_share: float = 0.35
-    dislike: float = 0.3
+    hold: float = 0.3
     most_songs: int = 500
+    parts: int = 4
+    target: TargetSettings = field(default_factory=TargetSettings)
 
     @classmethod
-    def for_rule(cls, rule: Rule, rank: int = 8) -> TrainingSettings:
-        """The settings that were measured best for a ranking rule."""
-        if rule == "mean":
-            return cls(rule=rule, rank=rank, alpha=2 * rank, learning_rate=1e-2)
-        return cls(rule=rule, rank=rank, alpha=2 * rank)
+    def for_rule(cls, rule: Rule, rank: int = 8, *, taught: bool = True) -> TrainingSettings:
+        """The settings that were measured best for a ranking rule, on a base with or without a music adapter."""
+        steps = 12 if rule == "mean" else 24
+        target = TargetSettings.for_base(taught=taught)
+        return cls(rule=rule, rank=rank, alpha=2 * rank, steps=steps, target=target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,26 @@ class TrainingSongs:
     texts: Sequence[str]
     weights: Sequence[float]
     liked: Sequence[bool]
+
+    @classmethod
+    def of(cls, own: Sequence[Own]) -> TrainingSongs:
+        """A listener's own songs, disliked ones by their sign."""
+        return cls(
+            [s.id for s in own], [s.text for s in own], [abs(s.weight) for s in own], [s.weight > 0 for s in own]
+        )
+
+    def largest(self, most: int) -> TrainingSongs:
+        """The ``most`` weightiest songs, liked ones before others, so that time and memory stay bounded."""
+        if len(self.ids) <= most:
+            return self
+        order = sorted(range(len(self.ids)), key=lambda i: (not self.liked[i], -self.weights[i], self.ids[i]))
+        keep = sorted(order[:most])
+        return TrainingSongs(
+            ids=[self.ids[i] for i in keep],
+            texts=[self.texts[i] for i in keep],
+            weights=[self.weights[i] for i in keep],
+            liked=[self.liked[i] for i in keep],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +101,24 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A finished run: the PEFT network, and the loss at every step."""
+    """A finished run: the PEFT network, the loss at every step, and what it was taught from.
+
+    own: the songs by the base, all of them and with parts hidden; targets: (B, D), the first is what was taught, the
+    others are what would have been without those parts. liked and disliked: positions among ``songs``.
+    """
 
     network: Any
     losses: tuple[float, ...]
+    own: OwnUnits
+    targets: Tensor
+    liked: Tensor
+    disliked: Tensor
+    songs: TrainingSongs
+    rule: Rule
 
     def save(self, folder: Path) -> None:
         """Write adapter_model.safetensors and adapter_config.json as PEFT does."""
-        self.network.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+        save_network(self.network, folder)
 
 
 Report = Callable[[Progress], None]
@@ -124,29 +156,11 @@ def _row(lower: Lower, place: int) -> Lower:
     return Lower(lower.hidden[place, :length].clone(), lower.input_ids[place, :length], lower.mask[place, :length])
 
 
-def whitener(units: Tensor, ridge: float) -> Tensor:
-    """(D, D) inverse of the catalogue's covariance, in units of its mean eigenvalue, with ``ridge`` as its floor."""
-    covariance = units.T @ units / len(units)
-    scale = torch.trace(covariance) / units.shape[1]
-    inverse: Tensor = torch.linalg.inv(covariance / scale + ridge * torch.eye(units.shape[1]))
-    return inverse
-
-
-def personal_solve(liked: Tensor, weights: Tensor, disliked: Tensor, white: Tensor, s: TrainingSettings) -> Tensor:
-    """The direction (D,) that tells a listener's songs from the catalogue, in closed form.
-
-    The regularised solve white · (Σ wᵢ aᵢ − dislike · mean n), mixed with the plain mean. liked: (n, D) and disliked:
-    (m, D) units; weights: (n,) of sum 1; white: (D, D).
-    """
-    mean = weights @ liked
-    pull = mean - s.dislike * disliked.mean(dim=0) if len(disliked) else mean
-    solved = nn.functional.normalize(white @ pull, dim=0)
-    mixed = s.solve_share * solved + (1 - s.solve_share) * nn.functional.normalize(mean, dim=0)
-    return nn.functional.normalize(mixed, dim=0)
-
-
 class Trainer:
-    """One training run. Same songs, settings, seed and machine: same adapter."""
+    """One training run. Same songs, settings, start, seed and machine: same adapter.
+
+    start: an adapter to begin with instead of B = 0, such as the circle's; the target is found on the base even so.
+    """
 
     def __init__(
         self,
@@ -157,19 +171,16 @@ class Trainer:
         seed: int,
         report: Report = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
+        start: LoraTensors | None = None,
     ) -> None:
-        self.base, self.settings = base, settings
+        self.base, self.settings, self.start = base, settings, start
         self.report, self.cancelled = report, cancelled
         self.random = torch.Generator().manual_seed(seed)
         self.seed = seed
-        known = catalogue.rows(list(songs.ids))
-        songs = _largest(songs, settings.most_songs)
+        songs = songs.largest(settings.most_songs)
         self.songs = songs
         self.mean = torch.from_numpy(catalogue.mean)
-        self.units = catalogue.units
-        unknown = torch.ones(len(catalogue.ids), dtype=torch.bool)
-        unknown[torch.from_numpy(known)] = False
-        self.unknown = torch.nonzero(unknown).squeeze(1)
+        self.units = some_units(catalogue, seed)
         self.liked_at = torch.tensor([i for i, liked in enumerate(songs.liked) if liked])
         self.disliked_at = torch.tensor([i for i, liked in enumerate(songs.liked) if not liked], dtype=torch.long)
         weights = torch.tensor([songs.weights[i] for i in self.liked_at.tolist()])
@@ -178,17 +189,15 @@ class Trainer:
     def run(self) -> Trained:
         """Read, learn, and hand back the PEFT network. Raises Cancelled between two steps if asked to stop."""
         lower = lower_all(self.base, self.songs.texts, pulse=self._reading)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = _adapted(self.base, self.settings)
+        network = new_network(self.base, self.settings, self.seed)
         trainable = [p for p in network.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(trainable, lr=self.settings.learning_rate, weight_decay=0.0)
-        with torch.inference_mode():
-            self._own = self._unit(self._encode(network, lower))  # B = 0: the base's own vectors
-        if self.settings.rule == "mean":
-            white = whitener(torch.from_numpy(self.units[:_MOST_FOR_COVARIANCE]), self.settings.ridge)
-            liked, disliked = self._own[self.liked_at], self._own[self.disliked_at]
-            self._target = personal_solve(liked, self.weights, disliked, white, self.settings)
+        with torch.no_grad():
+            units = self._unit(self._encode(network, lower))  # B = 0: the base's own vectors
+            own = self._weighted(units)
+            targets = directions(own, self.units, self.settings.rule, self.settings.target)
+        if self.start is not None:
+            begin_with(network, self.start)
         losses: list[float] = []
         started = time.monotonic()
         for step in range(self.settings.steps):
@@ -197,12 +206,10 @@ class Trainer:
                 group["lr"] = self._learning_rate(step)
             sample = self._sample()
             adapted = self._unit(self.base.upper(network, lower.pick(self.liked_at[sample])))
-            weights = self._weights_of(sample)
-            loss = (
-                self._distil(adapted, weights)
-                if self.settings.rule == "mean"
-                else self._found(adapted, weights, sample)
-            )
+            loss = self._distance(adapted, sample, targets[0])
+            if self.settings.rule == "mean" and len(self.disliked_at):
+                held = self._unit(self.base.upper(network, lower.pick(self.disliked_at)))
+                loss = loss + self.settings.hold * (held - own.disliked).square().sum(dim=1).mean()
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -211,7 +218,19 @@ class Trainer:
                 raise FloatingPointError(f"the loss became {losses[-1]} at step {step + 1}")
             left = (time.monotonic() - started) / (step + 1) * (self.settings.steps - step - 1)
             self.report(Progress("learning", step + 1, self.settings.steps, losses[-1], left))
-        return Trained(network, tuple(losses))
+        return Trained(
+            network, tuple(losses), own, targets, self.liked_at, self.disliked_at, self.songs, self.settings.rule
+        )
+
+    def _weighted(self, units: Tensor) -> OwnUnits:
+        """Own songs with all weights, and with parts hidden in turn."""
+        count = self.settings.parts
+        weights = parts(self.weights, count, self.seed)
+        even = torch.full((len(self.disliked_at),), 1 / max(1, len(self.disliked_at)))
+        against = parts(even, count if len(weights) > 1 else 0, self.seed)
+        if len(against) < len(weights):  # too few dislikes to hide any
+            against = even.expand(len(weights), -1)
+        return OwnUnits(units[self.liked_at], weights, units[self.disliked_at], against)
 
     def _learning_rate(self, step: int) -> float:
         """Three steps of warming up, then a straight fall to a tenth."""
@@ -247,43 +266,52 @@ class Trainer:
             return torch.full((len(sample),), 1 / len(sample))
         return self.weights
 
-    def _distil(self, adapted: Tensor, weights: Tensor) -> Tensor:
-        """Squared distance (0–4) of the taste vector of adapted units (S, D) to the solve's direction."""
-        taste = nn.functional.normalize(weights @ adapted, dim=0)
-        return (taste - self._target).square().sum()
-
-    def _found(self, adapted: Tensor, weights: Tensor, sample: Tensor) -> Tensor:
-        """Softmax of some sampled songs, each ranked by the interest rule over the others, against songs that the
-        listener does not know and those that they dislike. adapted: (S, D) units."""
-        count = len(adapted)
-        chosen = torch.randperm(count, generator=self.random)[: self.settings.found_a_step]
-        # No more than half of them, or in a small catalogue a dislike would count no more than not knowing a song.
-        most = min(self.settings.negatives, (len(self.unknown) + 1) // 2)
-        drawn = torch.randperm(len(self.unknown), generator=self.random)[:most]
-        own = self._own[self.liked_at[sample[chosen]]]
-        wrong = torch.cat([torch.from_numpy(self.units[self.unknown[drawn].numpy()]), self._own[self.disliked_at]])
-        speaking = torch.cat([wrong, own]) @ adapted.T * SHARP + weights.log()  # (W + P, S)
-        losses = []
-        for place, song in enumerate(chosen.tolist()):
-            others = torch.arange(count) != song
-            values = torch.logsumexp(speaking[:, others], dim=1) / SHARP / self.settings.temperature
-            right = values[len(wrong) + place]
-            losses.append(torch.logsumexp(torch.cat([values[: len(wrong)], right[None]]), dim=0) - right)
-        return torch.stack(losses).mean()
+    def _distance(self, adapted: Tensor, sample: Tensor, target: Tensor) -> Tensor:
+        """Squared distance (0-4) of adapted units (S, D) to the target (D,): of their mean, or of each one."""
+        weights = self._weights_of(sample)
+        if self.settings.rule == "mean":
+            return (nn.functional.normalize(weights @ adapted, dim=0) - target).square().sum()
+        return weights @ (adapted - target).square().sum(dim=1)
 
 
-def _largest(songs: TrainingSongs, most: int) -> TrainingSongs:
-    """The ``most`` weightiest songs, liked ones before others, so that time and memory stay bounded."""
-    if len(songs.ids) <= most:
-        return songs
-    order = sorted(range(len(songs.ids)), key=lambda i: (not songs.liked[i], -songs.weights[i], songs.ids[i]))
-    keep = sorted(order[:most])
-    return TrainingSongs(
-        ids=[songs.ids[i] for i in keep],
-        texts=[songs.texts[i] for i in keep],
-        weights=[songs.weights[i] for i in keep],
-        liked=[songs.liked[i] for i in keep],
-    )
+def some_units(catalogue: Snapshot, seed: int) -> Tensor:
+    """Units (n, D) of the catalogue, or of as many of its songs as a target can be found over in a moment."""
+    count = len(catalogue.ids)
+    if count <= _MOST_FOR_TARGETS:
+        return torch.from_numpy(np.asarray(catalogue.units, np.float32))
+    chosen = np.random.default_rng(seed).choice(count, _MOST_FOR_TARGETS, replace=False)
+    return torch.from_numpy(catalogue.units[np.sort(chosen)])
+
+
+@torch.inference_mode()
+def read_by(base: Base, network: nn.Module, texts: Sequence[str], batch: int = 64) -> Floats:
+    """(n, D) of texts through a trained network; the base knows their lower half from training, as a rule."""
+    lower = lower_all(base, texts)
+    parts = [base.upper(network, lower.rows(i, min(i + batch, len(texts)))) for i in range(0, len(texts), batch)]
+    vectors: Floats = torch.cat(parts).numpy()
+    return vectors
+
+
+def new_network(base: Base, settings: TrainingSettings, seed: int) -> Any:
+    """A PEFT network around the base's upper half: A by the seed, B = 0, so that it is the base."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _adapted(base, settings)
+
+
+def begin_with(network: Any, start: LoraTensors) -> None:
+    """Put an adapter of the same rank and modules into a PEFT network."""
+    modules = dict(network.named_modules())
+    with torch.no_grad():
+        for name in start.a:
+            module = modules[f"base_model.model.{name}"]
+            module.lora_A["default"].weight.copy_(start.a[name].T)
+            module.lora_B["default"].weight.copy_(start.b[name].T / module.scaling["default"])
+
+
+def save_network(network: Any, folder: Path) -> None:
+    """Write adapter_model.safetensors and adapter_config.json as PEFT does."""
+    network.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
 
 
 def _adapted(base: Base, settings: TrainingSettings) -> Any:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from app.errors import VectorsDamaged
 from app.lm.centred import Centred, Floats, RowOf, Stored
 
+_GONE = 0  # stands for the text of a song that was removed
 _INDEX = np.dtype([("song", "<i8"), ("text", "<u8"), ("crc", "<u4")])
 
 __all__ = ["CatalogueVectors", "Floats", "Snapshot", "snapshot_of", "text_hash", "unit"]
@@ -56,7 +58,7 @@ class Snapshot:
     row_of: RowOf
     mark: object = field(default_factory=object)
 
-    def rows(self, songs: Sequence[int]) -> NDArray[np.int64]:
+    def rows(self, songs: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         """Row numbers of those songs that are encoded."""
         found = self.row_of.find(songs)
         return found[found >= 0]
@@ -109,6 +111,18 @@ class CatalogueVectors:
         entries["song"] = songs
         entries["text"] = [text_hash(t) for t in texts]
         entries["crc"] = [zlib.crc32(row.tobytes()) for row in rows]
+        self._put(entries, rows)
+
+    def remove(self, songs: Sequence[int]) -> None:
+        """Forget songs that are no longer in the catalogue: a last entry without a text, and a row of zeros."""
+        rows = np.zeros((len(songs), self.dimension), dtype="<f4")
+        entries = np.zeros(len(songs), dtype=_INDEX)
+        entries["song"] = songs
+        entries["crc"] = zlib.crc32(bytes(self._row_bytes))
+        if len(songs):
+            self._put(entries, rows)
+
+    def _put(self, entries: NDArray[Any], rows: Floats) -> None:
         with self._writing():
             count = self._count()
             _write_at(self._vectors, count * self._row_bytes, rows.tobytes())
@@ -160,6 +174,7 @@ class CatalogueVectors:
         self._check_length(count)
         mapped = np.asarray(np.memmap(self._vectors, dtype="<f4", mode="r", shape=(count, self.dimension)))
         keep = _latest(entries["song"])
+        keep = keep[entries["text"][keep] != _GONE]
         ids = entries["song"][keep].astype(np.int64)
         self._snapshot = snapshot_of(ids, mapped, None if len(keep) == count else keep)
         self._seen = count

@@ -113,6 +113,16 @@ def open_invites(db: Session, made_by: str) -> list[Invite]:
     return list(db.scalars(wanted.order_by(Invite.created_at)))
 
 
+def revoke_invite(db: Session, made_by: str, hashed: str) -> None:
+    """End one of a listener's own unused links. Raises NotFound."""
+    if not hashed.isascii() or len(hashed) != 64:
+        raise NotFound("There is no such link.")
+    found = db.get(Invite, hashed)
+    if found is None or found.made_by != made_by or found.used_at is not None:
+        raise NotFound("There is no such link.")
+    db.delete(found)
+
+
 # -- sessions ---------------------------------------------------------------------------------------
 
 
@@ -241,13 +251,6 @@ def reset_password(db: Session, listener: Listener, days: int) -> str:
     listener.password_hash = None
     end_all(db, listener.id)
     return invite(db, None, days, for_listener=listener.id)
-
-
-def set_sharing(db: Session, listener_id: str, sharing: str) -> None:
-    """Who else may see what a listener played: "off" or "circle". Raises BadInput."""
-    if sharing not in ("off", "circle"):
-        raise BadInput(f"Sharing is off or circle, not {show(sharing)}.")
-    db.get_one(Listener, listener_id).sharing = sharing
 
 
 def everyone(db: Session) -> list[Listener]:

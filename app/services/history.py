@@ -60,12 +60,18 @@ class History:
     known: frozenset[int]
     lately: frozenset[int]
     verdicts: dict[int, str]
+    picked: tuple[str, ...] = ()
 
     def own(self, db: Session, write_text: SongText, make: type[Own], *, picks: bool = True) -> list[Own]:
         """The entries as the engine takes them, weightiest first; ``picks`` keeps a newcomer's picks."""
         chosen = [e for e in self.entries if picks or e.id > 0][:_MOST]
         texts = dict(catalogue.texts(db, write_text, [e.id for e in chosen if e.id > 0]))
         return [make(e.id, texts.get(e.id, e.text), e.weight) for e in chosen if e.id in texts or e.text]
+
+    def artists(self, db: Session) -> set[str]:
+        """Keys of the artists of liked songs and of those whom a newcomer picked."""
+        liked = [e.id for e in self.entries if e.id > 0 and e.weight > 0]
+        return set(catalogue.artist_keys(db, liked).values()) | {artist_key(name) for name in self.picked}
 
 
 def _weight(tally: _Tally, verdict: str | None) -> float:
@@ -110,7 +116,8 @@ def read(db: Session, listener: str, write_text: SongText, *, lately_days: int =
     entries += _picks(db, listener, sum(e.weight > 0 for e in entries), write_text)
     entries.sort(key=lambda e: (-abs(e.weight), e.id))
     lately = {s for s, t in tallies.items() if t.last is not None and t.last > clock - lately_days * _DAY}
-    return History(tuple(entries), frozenset(tallies), frozenset(lately), verdicts)
+    picked = tuple(listens.preferences(db, listener)[1])
+    return History(tuple(entries), frozenset(tallies), frozenset(lately), verdicts, picked)
 
 
 def _picks(db: Session, listener: str, songs: int, write_text: SongText) -> Sequence[Entry]:

@@ -1,161 +1,270 @@
-"""Import listens in bulk: one transaction, a reason for every row that is not taken, nothing twice."""
+"""Take listens in bulk: a reason for every row that is not taken, nothing twice, each chunk in one transaction.
+
+Songs are matched by folded artist and title; those that are not there join the catalogue. A row whose listen is there
+already is folded into it. A play that another source told already (counting.py) is kept in ``soft_duplicates`` and does
+not count. Undated rows of one song add up within an import and count at least as much as before it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Table as Rows
+from sqlalchemy import insert, inspect, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from app.services import catalogue
+from app.services.imports.matching import Known, matches
+from app.services.imports.reporting import ImportReport, Untaken
+from app.services.imports.rows import Item, Opinion
 from app.services.plain_format import Dropped, Row
 from app.services.text import artist_key, title_key
 from app.starter.reading import vocabulary
-from app.tables import Artist, Listen, Song
+from app.tables import Artist, Feedback, Listen, Song, now
+from app.tables_imports import Import, SoftDuplicate, UndatedPlays
 
-_CHUNK = 400
-_REASONS_KEPT = 1000
+CHUNK = 2_000
+_NAMES_KEPT = 50_000
+_SONG_COLUMNS = (
+    "artist", "title", "artist_key", "title_key", "search_text", "year", "genres", "moods", "country", "source",
+    "created_at", "import_id",
+)  # fmt: skip
+_LISTENS: Rows = inspect(Listen).local_table  # type: ignore[assignment]
+_SONGS: Rows = inspect(Song).local_table  # type: ignore[assignment]
+_ASIDE: Rows = inspect(SoftDuplicate).local_table  # type: ignore[assignment]
+_FEEDBACK: Rows = inspect(Feedback).local_table  # type: ignore[assignment]
+
+THERE = "there already"
+ADDED_UP = "added to the plays of the same song"
 
 
-@dataclass(slots=True)
-class ImportReport:
-    """Every row is accounted for: rows = taken + folded + dropped."""
+def import_rows(db: Session, listener: str, rows: Iterable[Item], source: str = "import") -> ImportReport:
+    """Take rows for one listener in the caller's transaction. Importing the same rows again adds nothing."""
+    made = Import(listener_id=listener, state="done", way="shell", name=source, finished_at=now())
+    db.add(made)
+    db.flush()
+    taker = Taker(listener, made.id)
+    stream = iter(rows)
+    while chunk := list(islice(stream, CHUNK)):
+        taker.take(db, chunk, source)
+    made.report = taker.report.kept()
+    return taker.report
 
-    rows: int = 0
-    taken: int = 0
-    folded: int = 0
-    dropped: int = 0
-    undated: int = 0
-    new_songs: int = 0
-    reasons: list[Dropped] = field(default_factory=list)
 
-    def drop(self, row: Dropped) -> None:
-        """Count a dropped row; the first thousand keep their line and reason."""
-        self.dropped += 1
-        if len(self.reasons) < _REASONS_KEPT:
-            self.reasons.append(row)
+class Taker:
+    """Takes chunks of rows for one import of one listener. Each call of ``take`` belongs into one transaction."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for --json."""
+    def __init__(self, listener: str, import_id: str, report: ImportReport | None = None) -> None:
+        self.listener, self.import_id = listener, import_id
+        self.report = report or ImportReport()
+        self._song_of: dict[tuple[str, str], int] = {}
+        self._genres, _ = vocabulary()
+        self._clock = now()
+
+    def take(self, db: Session, items: Sequence[Item], source: str, file: str = "") -> list[Untaken]:
+        """Take a chunk; returns what was not taken, and why, in file order.
+
+        ``source`` is the listens' source where a row names none. ``file`` goes into the report.
+        """
+        report = self.report
+        untaken: list[Untaken] = []
+        report.rows += len(items)
+        named = [item for item in items if not isinstance(item, Dropped)]
+        ids = dict(zip(map(id, named), self._songs(db, named), strict=True))
+        for item in items:
+            if isinstance(item, Dropped):
+                untaken.append(Untaken(file, item.line, "dropped", item.reason))
+        dated = [(ids[id(r)], r) for r in named if isinstance(r, Row) and r.at is not None]
+        undated = [(ids[id(r)], r) for r in named if isinstance(r, Row) and r.at is None]
+        said = [(ids[id(r)], r) for r in named if isinstance(r, Opinion)]
+        untaken += self._take_dated(db, dated, source, file) if dated else []
+        untaken += self._take_undated(db, undated, source, file) if undated else []
+        untaken += self._take_opinions(db, said, file) if said else []
+        untaken.sort(key=lambda one: one.line)
+        for one in untaken:
+            report.note(one)
+        return untaken
+
+    # -- songs ----------------------------------------------------------------------------------
+
+    def _songs(self, db: Session, rows: Sequence[Row | Opinion]) -> list[int]:
+        """Song ids of rows; songs that are not there join the catalogue."""
+        known = self._song_of
+        if len(known) > _NAMES_KEPT:
+            known.clear()
+        missing: dict[tuple[str, str], list[Row | Opinion]] = {}
+        for row in rows:
+            if (row.artist, row.title) not in known:
+                missing.setdefault((artist_key(row.artist), title_key(row.title)), []).append(row)
+        if missing:
+            found = find_songs(db, list(missing))
+            fresh = {key: missing[key][0] for key in missing if key not in found}
+            found |= self._add(db, fresh) if fresh else {}
+            for key, same in missing.items():
+                for row in same:
+                    known[(row.artist, row.title)] = found[key]
+        return [known[(row.artist, row.title)] for row in rows]
+
+    def _add(self, db: Session, fresh: dict[tuple[str, str], Row | Opinion]) -> dict[tuple[str, str], int]:
+        artists = list({artist for artist, _ in fresh})
+        known = {a.key: a for a in db.scalars(select(Artist).where(Artist.key.in_(artists)))}
+        values = [self._song_values(row, known.get(artist)) for (artist, _), row in fresh.items()]
+        statement = upsert(db)(_SONGS).on_conflict_do_nothing(index_elements=["artist_key", "title_key"])
+        added = db.connection().execute(
+            statement.returning(_SONGS.c.id, _SONGS.c.artist_key, _SONGS.c.title_key), values
+        )
+        ids = {(row.artist_key, row.title_key): row.id for row in added}
+        self.report.new_songs += len(ids)
+        if len(ids) < len(fresh):  # another process was faster
+            ids |= find_songs(db, [key for key in fresh if key not in ids])
+        return ids
+
+    def _song_values(self, row: Row | Opinion, facts: Artist | None) -> dict[str, Any]:
+        tags = row.tags if isinstance(row, Row) else ()
+        genres = [t.casefold() for t in tags if t.casefold() in self._genres][:5]
+        song = catalogue.new_song(
+            row.artist, row.title, year=row.year if isinstance(row, Row) else None,
+            genres=genres or (facts.genres if facts else ()), country=facts.country if facts else None, source="import",
+        )  # fmt: skip
+        song.created_at, song.import_id = self._clock, self.import_id
+        return {name: getattr(song, name) for name in _SONG_COLUMNS}
+
+    # -- dated listens --------------------------------------------------------------------------
+
+    def _take_dated(self, db: Session, rows: Sequence[tuple[int, Row]], source: str, file: str) -> list[Untaken]:
+        fresh: list[dict[str, Any]] = []
+        aside: list[dict[str, Any]] = []
+        untaken: list[Untaken] = []
+        for (song, row), match in zip(rows, matches(db, self.listener, rows, source), strict=True):
+            if match is None:
+                fresh.append(self._values(song, row, source))
+                self.report.skips += row.ended == "skipped"
+            elif match.exact:
+                untaken.append(Untaken(file, row.line, "folded", THERE, row))
+            else:
+                aside.append(self._aside_values(song, row, source, match))
+                untaken.append(Untaken(file, row.line, "folded", match.why, row, soft=True))
+        if fresh:
+            done = db.connection().execute(upsert(db)(_LISTENS).on_conflict_do_nothing(), fresh)
+            self.report.taken += len(fresh)
+            if 0 <= done.rowcount < len(fresh):  # a scrobble came in between, as PostgreSQL allows
+                lost = len(fresh) - done.rowcount
+                self.report.taken -= lost
+                self.report.count("folded", THERE, lost)
+        if aside:
+            db.connection().execute(upsert(db)(_ASIDE).on_conflict_do_nothing(), aside)
+        return untaken
+
+    def _values(self, song: int, row: Row, source: str) -> dict[str, Any]:
         return {
-            "rows": self.rows, "taken": self.taken, "folded": self.folded, "dropped": self.dropped,
-            "undated": self.undated, "new_songs": self.new_songs,
-            "reasons": [{"line": r.line, "reason": r.reason} for r in self.reasons],
+            "listener_id": self.listener, "song_id": song, "listened_at": row.at, "plays": row.plays,
+            "rating": row.rating, "ended": row.ended, "source": row.source or source, "album": row.album,
+            "duration_ms": row.duration_ms, "played_ms": row.played_ms, "import_id": self.import_id,
+            "created_at": self._clock,
         }  # fmt: skip
 
+    def _aside_values(self, song: int, row: Row, source: str, match: Known) -> dict[str, Any]:
+        values = self._values(song, row, source) | {"repeats_id": match.listen}
+        del values["plays"], values["created_at"]
+        return values
 
-def import_rows(db: Session, listener: str, rows: Iterable[Row | Dropped], source: str = "import") -> ImportReport:
-    """Take rows for one listener. Importing the same rows again adds nothing.
+    # -- undated listens ------------------------------------------------------------------------
 
-    A row whose listen is there already, in the database or earlier in the file, is folded into it. Undated rows of one
-    song add up within a file and count at least as much as before.
-    """
-    report = ImportReport()
-    undated: dict[int, Row] = {}
-    genres, _ = vocabulary()
-    stream = iter(rows)
-    while chunk := list(islice(stream, _CHUNK)):
-        report.rows += len(chunk)
-        good: list[Row] = []
-        for row in chunk:
-            if isinstance(row, Dropped):
-                report.drop(row)
+    def _take_undated(self, db: Session, rows: Sequence[tuple[int, Row]], source: str, file: str) -> list[Untaken]:
+        added: dict[int, Row] = {}
+        untaken: list[Untaken] = []
+        for song, row in rows:
+            if song in added:
+                rating = row.rating if row.rating is not None else added[song].rating
+                added[song] = dataclasses.replace(added[song], plays=added[song].plays + row.plays, rating=rating)
+                untaken.append(Untaken(file, row.line, "folded", ADDED_UP, row))
             else:
-                good.append(row)
-        ids = _songs_for(db, good, genres, report)
-        dated: list[dict[str, Any]] = []
-        for row, song in zip(good, ids, strict=True):
-            if row.at is not None:
-                dated.append(_values(listener, song, row, source))
-            elif song in undated:
-                undated[song] = _added_up(undated[song], row)
-                report.folded += 1
-            else:
-                undated[song] = row
-        if dated:
-            taken = _insert_new(db, dated)
-            report.taken += taken
-            report.folded += len(dated) - taken
-    _take_undated(db, listener, undated, source, report)
-    return report
+                added[song] = row
+        of_mine = select(Listen).where(
+            Listen.listener_id == self.listener, Listen.listened_at.is_(None), Listen.song_id.in_(list(added))
+        )
+        there = {listen.song_id: listen for listen in db.scalars(of_mine)}
+        counted = select(UndatedPlays).where(
+            UndatedPlays.import_id == self.import_id, UndatedPlays.listen_id.in_([x.id for x in there.values()])
+        )
+        notes = {note.listen_id: note for note in db.scalars(counted)}
+        self._add_undated(db, [(song, row) for song, row in added.items() if song not in there], source)
+        for song, listen in there.items():
+            row, note = added[song], notes.get(listen.id)
+            untaken.append(Untaken(file, row.line, "folded", THERE if note is None else ADDED_UP, row))
+            if note is None:
+                note = UndatedPlays(import_id=self.import_id, listen_id=listen.id, before=listen.plays,
+                                    before_rating=listen.rating, counted=0)  # fmt: skip
+                db.add(note)
+            note.counted += row.plays
+            listen.plays = max(listen.plays, note.before or 0, note.counted)
+            listen.rating = row.rating if row.rating is not None else listen.rating
+        db.flush()
+        return untaken
+
+    def _add_undated(self, db: Session, rows: Sequence[tuple[int, Row]], source: str) -> None:
+        if not rows:
+            return
+        values = [self._values(song, row, source) for song, row in rows]
+        plays = {song: row.plays for song, row in rows}
+        added = db.connection().execute(insert(_LISTENS).returning(_LISTENS.c.id, _LISTENS.c.song_id), values)
+        db.execute(insert(UndatedPlays), [
+            {"import_id": self.import_id, "listen_id": r.id, "before": None, "before_rating": None,
+             "counted": plays[r.song_id]}
+            for r in added
+        ])  # fmt: skip
+        self.report.taken += len(rows)
+        self.report.undated += len(rows)
+
+    # -- feedback -------------------------------------------------------------------------------
+
+    def _take_opinions(self, db: Session, said: Sequence[tuple[int, Opinion]], file: str) -> list[Untaken]:
+        mine = select(Feedback.song_id).where(
+            Feedback.listener_id == self.listener, Feedback.song_id.in_([song for song, _ in said])
+        )
+        there = set(db.scalars(mine))
+        untaken: list[Untaken] = []
+        fresh: list[dict[str, Any]] = []
+        for song, one in said:
+            if song in there:
+                untaken.append(Untaken(file, one.line, "folded", "you have said something of this song already", one))
+                continue
+            there.add(song)
+            fresh.append({"listener_id": self.listener, "song_id": song, "verdict": one.verdict, "until": one.until,
+                          "created_at": self._clock, "import_id": self.import_id})  # fmt: skip
+        if fresh:
+            db.connection().execute(insert(_FEEDBACK), fresh)
+        self.report.taken += len(fresh)
+        self.report.feedback += len(fresh)
+        return untaken
 
 
-def _values(listener: str, song: int, row: Row, source: str) -> dict[str, Any]:
-    return {
-        "listener_id": listener, "song_id": song, "listened_at": row.at, "plays": row.plays, "rating": row.rating,
-        "ended": "played", "source": source,
-    }  # fmt: skip
-
-
-def _added_up(one: Row, other: Row) -> Row:
-    rating = other.rating if other.rating is not None else one.rating
-    return Row(one.line, one.artist, one.title, None, one.plays + other.plays, rating)
-
-
-def _songs_for(db: Session, rows: Sequence[Row], genres: frozenset[str], report: ImportReport) -> list[int]:
-    """Song ids for rows; songs that are not there join the catalogue."""
-    keys = [(artist_key(row.artist), title_key(row.title)) for row in rows]
-    artists = {artist for artist, _ in keys}
-    found: dict[tuple[str, str], int] = {}
-    columns = select(Song.id, Song.artist_key, Song.title_key)
-    for row_id, artist, title in db.execute(
-        columns.where(Song.artist_key.in_(artists), Song.title_key.in_({title for _, title in keys}))
-    ):
-        found[(artist, title)] = row_id
-    known = {a.key: a for a in db.scalars(select(Artist).where(Artist.key.in_(artists)))}
-    fresh: dict[tuple[str, str], Song] = {}
-    for row, key in zip(rows, keys, strict=True):
-        if key not in found and key not in fresh:
-            facts = known.get(key[0])
-            tags = [t.casefold() for t in row.tags if t.casefold() in genres][:5]
-            fresh[key] = catalogue.new_song(
-                row.artist, row.title, year=row.year, genres=tags or (facts.genres if facts else ()),
-                country=facts.country if facts else None, source="import",
-            )  # fmt: skip
-    db.add_all(fresh.values())
-    db.flush()
-    report.new_songs += len(fresh)
-    return [found.get(key) or fresh[key].id for key in keys]
-
-
-def _insert(db: Session) -> Any:
+def upsert(db: Session) -> Any:
+    """The insert of this database that knows ON CONFLICT."""
     return sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
 
 
-def _insert_new(db: Session, values: list[dict[str, Any]]) -> int:
-    statement = _insert(db)(Listen).values(values).on_conflict_do_nothing().returning(Listen.id)
-    return len(db.scalars(statement).all())
+def find_songs(db: Session, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Song ids by (artist key, title key); what is not there is left out."""
+    found: dict[tuple[str, str], int] = {}
+    columns = select(Song.id, Song.artist_key, Song.title_key)
+    for start in range(0, len(keys), 500):
+        part = tuple_(Song.artist_key, Song.title_key).in_(keys[start : start + 500])
+        found |= {(row.artist_key, row.title_key): row.id for row in db.execute(columns.where(part))}
+    return found
 
 
-def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]
+def chunks_of(items: Iterator[Item]) -> Iterator[list[Item]]:
+    """A stream in chunks of one transaction each."""
+    while chunk := list(islice(items, CHUNK)):
+        yield chunk
 
 
-def _take_undated(db: Session, listener: str, rows: dict[int, Row], source: str, report: ImportReport) -> None:
-    for part in _chunks(list(rows)):
-        there = set(
-            db.scalars(
-                select(Listen.song_id).where(
-                    Listen.listener_id == listener, Listen.listened_at.is_(None), Listen.song_id.in_(part)
-                )
-            )
-        )
-        statement = _insert(db)(Listen).values([_values(listener, song, rows[song], source) for song in part])
-        more = func.max if db.get_bind().dialect.name == "sqlite" else func.greatest
-        new = statement.excluded
-        db.execute(
-            statement.on_conflict_do_update(
-                index_elements=["listener_id", "song_id"],
-                index_where=Listen.listened_at.is_(None),
-                set_={"plays": more(Listen.plays, new.plays), "rating": func.coalesce(new.rating, Listen.rating)},
-            )
-        )
-        report.taken += len(part) - len(there)
-        report.undated += len(part) - len(there)
-        report.folded += len(there)
+def heartbeat(db: Session, import_id: str, **values: Any) -> None:
+    """Write how far an import is."""
+    db.execute(update(Import).where(Import.id == import_id).values(**values))

@@ -70,6 +70,7 @@ def encode_with_bar(db: Database, engine: Engine, write_text: SongText) -> int:
             bar.update(start + len(part) - bar.n)
             last = part[-1][0]
     genres.infer(db, engine, write_text)
+    engine.lay_out()
     return encoded
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput
-from app.services import catalogue, hiding, history
+from app.services import catalogue, circle_adapter, hiding, history
 from app.services.text import clean, show
 from app.tables import Listener, Song
 
@@ -45,11 +45,12 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """A list, and the adapter version that made it (None: the base)."""
+    """A list, and the adapter version that made it (None: the base); ``by_circle``: it is the circle's."""
 
     suggestions: tuple[Suggestion, ...]
     version: str | None
     has_history: bool
+    by_circle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,14 @@ def recommend(
     else:
         near = catalogue.same_artists(db, past.known) if adventure else set()
         ask = replace(venture, without=past.known | hidden, per_artist=PER_ARTIST[adventure], familiar=near)
-    ranked, version = engine.recommend(
-        listener_id, listener.live_version, own, ask, lambda ids: catalogue.artist_keys(db, ids)
-    )
+    whose, live = listener_id, listener.live_version
+    if live is None and listener.in_circle:
+        whose, live = engine.circle, circle_adapter.live_version(db, engine.fingerprint)
+        if mode == "discover":
+            songs_liked = sum(e.id > 0 and e.weight > 0 for e in past.entries)
+            lift, share = circle_adapter.lift(db, listener_id, past.artists(db), songs_liked, engine.settings.rule)
+            ask = replace(ask, lift=lift, lift_share=share)
+    ranked, version = engine.recommend(whose, live, own, ask, lambda ids: catalogue.artist_keys(db, ids))
     songs = catalogue.songs(db, {entry.song for entry in ranked} | {song for e in ranked for song in _speaking(e)})
     labels = {e.id: e.label for e in past.entries if e.id < 0}
     suggestions = tuple(
@@ -109,7 +115,7 @@ def recommend(
         for entry in ranked
         if entry.song in songs
     )
-    return Recommended(suggestions, version, bool(own))
+    return Recommended(suggestions, version, bool(own), by_circle=version is not None and whose != listener_id)
 
 
 def _speaking(entry: Ranked) -> list[int]:

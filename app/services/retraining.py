@@ -6,14 +6,15 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.errors import Conflict, NotFound, TooFewListens
 from app.services import history, listens
 from app.services.text import show
 from app.tables import AdapterVersion, Job, Listener, new_id, now
+from app.tables_circle import CircleVersion
 
 if TYPE_CHECKING:
     from app.lm.asking import Own
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 30
 MOST_ATTEMPTS = 3
 ACTIVE = ("queued", "running", "evaluated")
+Runs = aliased(Job)
+
+
+def _own(listener_id: str) -> Select[Job]:
+    """Jobs that train a listener's own adapter; the circle's are services/circle_adapter.py's."""
+    return select(Job).where(Job.listener_id == listener_id, Job.kind == "taste")
 
 
 def request(db: Session, listener_id: str, min_songs: int, seed: int = 0) -> Job:
@@ -31,7 +38,7 @@ def request(db: Session, listener_id: str, min_songs: int, seed: int = 0) -> Job
     have = listens.songs_liked(db, listener_id)
     if have < min_songs:
         raise TooFewListens(have, min_songs)
-    queued = db.scalar(select(Job).where(Job.listener_id == listener_id, Job.state.in_(ACTIVE)))
+    queued = db.scalar(_own(listener_id).where(Job.state.in_(ACTIVE)))
     if queued is not None:
         return queued
     job = Job(listener_id=listener_id, seed=seed)
@@ -45,14 +52,14 @@ def request(db: Session, listener_id: str, min_songs: int, seed: int = 0) -> Job
 
 def latest(db: Session, listener_id: str) -> Job | None:
     """The listener's newest job; one that is under way comes before one that ended in the same second."""
-    mine = select(Job).where(Job.listener_id == listener_id)
+    mine = _own(listener_id)
     newest = (Job.created_at.desc(), Job.state.in_(ACTIVE).desc(), Job.finished_at.desc())
     return db.scalar(mine.order_by(*newest).limit(1))
 
 
 def cancel(db: Session, listener_id: str) -> Job:
     """Stop a queued job at once, and ask a running one to stop. Raises NotFound."""
-    job = db.scalar(select(Job).where(Job.listener_id == listener_id, Job.state.in_(ACTIVE)))
+    job = db.scalar(_own(listener_id).where(Job.state.in_(ACTIVE)))
     if job is None:
         raise NotFound("No retrain is running.")
     job.cancel_asked = True
@@ -114,7 +121,9 @@ def _is_dead(owner: str | None, host: str) -> bool:
 
 def lease(db: Session, owner: str, only: str | None = None) -> Job | None:
     """Take the oldest queued job, if any; ``only`` takes that job or none."""
-    wanted = select(Job).where(Job.state == "queued").order_by(Job.created_at, Job.id).limit(1)
+    circle_runs = exists().where(Runs.kind == "circle", Runs.state.in_(("running", "evaluated")))
+    free = or_(Job.kind != "circle", ~circle_runs)  # a cancelled training of the circle ends before the next begins
+    wanted = select(Job).where(Job.state == "queued", free).order_by(Job.created_at, Job.id).limit(1)
     if only is not None:
         wanted = wanted.where(Job.id == only)
     if db.get_bind().dialect.name == "postgresql":
@@ -205,9 +214,8 @@ def go_live(db: Session, listener_id: str, version: str | None) -> None:
 
 def orphans(db: Session, on_disk: dict[str, list[str]]) -> list[tuple[str, str]]:
     """(listener, version) folders that no row speaks of and no active job will: a kill between disk and database."""
-    known = set(db.scalars(select(AdapterVersion.id))) | set(
-        db.scalars(select(Job.version).where(Job.state.in_(ACTIVE)))
-    )
+    rows = select(AdapterVersion.id), select(CircleVersion.id), select(Job.version).where(Job.state.in_(ACTIVE))
+    known = {version for wanted in rows for version in db.scalars(wanted)}
     return [(who, version) for who, found in on_disk.items() for version in found if version not in known]
 
 

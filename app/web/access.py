@@ -14,9 +14,10 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from app.errors import Forbidden, NotSignedIn
-from app.services import accounts
+from app.services import accounts, sharing
 from app.services.accounts import SignedIn
 from app.settings import Settings
+from app.tables import Listener
 from app.web.limits import LIMITS, address_of
 from app.web.rendering import State, state_of
 from app.web.security import is_by_token
@@ -82,6 +83,8 @@ RULES: dict[str, Rule] = {
     "POST /taste/cancel": MEMBER,
     "POST /taste/live": OWN,
     "GET /taste/events": MEMBER,
+    "GET /taste/compare": MEMBER,
+    "GET /taste/map": MEMBER,
     # lists, playlists
     "GET /lists": MEMBER,
     "GET /lists/{list_id}": OWN,
@@ -109,10 +112,47 @@ RULES: dict[str, Rule] = {
     "POST /admin/invites/{invite_key}/end": ADMIN,
     "POST /admin/jobs/{person_id}/cancel": ADMIN,
     "POST /admin/backup": ADMIN,
+    # imports, exports
+    "GET /import": MEMBER,
+    "POST /import": MEMBER,
+    "GET /import/{import_id}": OWN,
+    "POST /import/{import_id}/run": OWN,
+    "POST /import/{import_id}/stop": OWN,
+    "POST /import/{import_id}/undo": OWN,
+    "POST /import/{import_id}/discard": OWN,
+    "POST /import/{import_id}/count-duplicates": OWN,
+    "GET /import/{import_id}/report.csv": OWN,
+    "GET /api/v1/imports": MEMBER,
+    "POST /api/v1/imports": MEMBER,
+    "GET /api/v1/imports/{import_id}": OWN,
+    "DELETE /api/v1/imports/{import_id}": OWN,
+    "POST /api/v1/imports/{import_id}/run": OWN,
+    "POST /api/v1/imports/{import_id}/stop": OWN,
+    "POST /api/v1/imports/{import_id}/undo": OWN,
+    "POST /api/v1/imports/{import_id}/count-duplicates": OWN,
+    "GET /api/v1/imports/{import_id}/report.csv": OWN,
+    "GET /api/v1/export/listens.jsonl": MEMBER,
+    "GET /api/v1/export/listens.csv": MEMBER,
+    "GET /api/v1/export/account.zip": MEMBER,
+    "GET /export": MEMBER,
+    "GET /export/listens.jsonl": MEMBER,
+    "GET /export/listens.csv": MEMBER,
+    "GET /export/account.zip": MEMBER,
     # friends
     "GET /friends": MEMBER,
     "POST /friends/invite": MEMBER,
+    "POST /friends/invite/revoke": OWN,
     "POST /friends/sharing": MEMBER,
+    "POST /friends/circle": MEMBER,
+    "POST /friends/circle/retrain": MEMBER,
+    # blends
+    "GET /friends/{person}": SHARED,
+    "GET /blends": MEMBER,
+    "POST /blends": MEMBER,
+    "GET /blends/{blend}": OWN,
+    "POST /blends/{blend}/agree": OWN,
+    "POST /blends/{blend}/leave": OWN,
+    "POST /blends/{blend}/weights": OWN,
     # live, tokens
     "GET /live/events": MEMBER,
     "GET /settings/tokens": MEMBER,
@@ -176,6 +216,12 @@ SUBMITS = {
     "DELETE /api/v1/listens/{listen_id}",
     "POST /api/v1/taste/retrain",
     "POST /api/v1/taste/cancel",
+    "POST /api/v1/imports",
+    "POST /api/v1/imports/{import_id}/run",
+    "POST /api/v1/imports/{import_id}/stop",
+    "POST /api/v1/imports/{import_id}/undo",
+    "POST /api/v1/imports/{import_id}/count-duplicates",
+    "DELETE /api/v1/imports/{import_id}",
 }
 # listenbrainz, under both of its prefixes
 for _prefix in ("/1", "/apis/listenbrainz/1"):
@@ -268,3 +314,12 @@ def enforce(request: Request, who: Annotated[SignedIn | None, Depends(anyone)]) 
 
 Stranger = Annotated[SignedIn | None, Depends(anyone)]
 Me = Annotated[SignedIn, Depends(signed_in)]
+
+
+def friend_seen(person: str, state: Shared, who: Me) -> Listener:
+    """Rule: ``{person}`` of the path, if they share their listens with who asks. Raises NotFound."""
+    with state.db.read() as db:
+        return sharing.seen(db, who.id, person)
+
+
+Seen = Annotated[Listener, Depends(friend_seen)]

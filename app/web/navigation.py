@@ -31,7 +31,7 @@ FIRST = (
 MORE = (
     Room("/browse", "Browse", "browse", ("genres", "decades", "artists", "songs")),
     Room("/playlists", "Playlists", "playlist"),
-    Room("/listens", "Listens", "listens"),
+    Room("/listens", "Listens", "listens", ("import", "export")),
     Room("/settings", "Settings", "settings"),
     Room("/admin", "Administration", "admin", admin_only=True),
 )

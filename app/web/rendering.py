@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from app.db import Database
 from app.errors import EarshotError, NotSignedIn
 from app.services import elsewhere
+from app.services.imports.runner import Runner
 from app.services.recommending import EngineTypes
 from app.settings import Settings
 from app.tables import Song, now
@@ -50,6 +51,7 @@ class State:
     engine: EngineSource
     kinds: EngineTypes
     limiter: Limiter
+    imports: Runner
     later: EncodingLater = field(default_factory=EncodingLater)
     rate: Rate = field(default_factory=Rate)
 

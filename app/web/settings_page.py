@@ -55,6 +55,7 @@ SECTIONS = (
     Section("time-zone", "Time zone", "time_zone.html", _time_zone),
     Section("tokens", "API tokens", "tokens.html", _tokens),
     Section("hidden-artists", "Hidden artists", "hidden_artists.html", _hidden),
+    Section("export", "Take it with you", "export.html", own_account.nothing_shown),
     Section("sessions", "Signed-in browsers", "sessions.html", own_account.sessions_shown),
     Section("password", "Password", "password.html", own_account.nothing_shown),
     Section("leaving", "Delete my account", "leaving.html", own_account.leaving_shown),

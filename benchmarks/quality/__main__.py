@@ -1,4 +1,4 @@
-"""``python -m benchmarks.quality --data DIR --task discover|new-artists|likes|ask [--listeners N] [--json]``"""
+"""``python -m benchmarks.quality --data DIR --task discover|new-artists|newcomer|likes|ask [--listeners N]``"""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.lm import tuned
 from app.lm.engine import Engine, EngineSettings
 from app.lm.ranking import Rule
 from app.settings import Settings
@@ -53,6 +54,7 @@ def open_engine(settings: Settings, work: Path, music: Path | None, rule: Rule, 
             rank=settings.rank,
             threads=settings.numeric_threads(threads or settings.train_threads),
             rule=rule,
+            tuned=settings.models / tuned.FILE,
         )
     )
 

@@ -14,13 +14,15 @@ import numpy as np
 
 from benchmarks.quality.data import DataProblem, Dataset, Listen
 
-TASKS = ("discover", "new-artists", "likes", "ask")
+TASKS = ("discover", "new-artists", "newcomer", "likes", "ask")
 CIRCLES = ("friends", "random")
 CIRCLE_SIZE = 20  # the listener and nineteen others
 HIDDEN_SHARE = 0.2
 LIKES_LEARNT = 0.7
 LIKED, DISLIKED = 4.0, 2.0
 _LEAST_KNOWN = 4
+PICKS = 5  # favourite artists that a newcomer names
+SONGS_A_PICK = 8  # by which the product reads a picked artist (services/history.py)
 _DISLIKE = -0.15  # as the product weighs a rating of two or less
 
 Histories = Mapping[str, Sequence[int]]
@@ -110,7 +112,7 @@ def questions(task: str, data: Dataset, measured: Sequence[str], circles: str = 
         raise DataProblem(f"{data.name} has no listens, which the task {task} needs")
     whole = {user: [x.song for x in them if weight(x) > 0] for user, them in data.listens.items()}
     users = sorted(whole)
-    make = {"discover": _discover, "new-artists": _new_artists, "likes": _likes}[task]
+    make = {"discover": _discover, "new-artists": _new_artists, "newcomer": _newcomer, "likes": _likes}[task]
     cases: list[Case] = []
     open_ = dict(whole)
     for listener in sorted(measured, key=lambda user: number_of("order", user)):
@@ -152,6 +154,26 @@ def _new_artists(listener: str, data: Dataset, circle: tuple[str, ...]) -> Case 
         return None
     still = {data.songs[song].artist_key for song in known}
     out = tuple(row for row, song in enumerate(data.songs) if song.artist_key in still)
+    return Case(listener, listener, known, hidden, out, circle)
+
+
+def _newcomer(listener: str, data: Dataset, circle: tuple[str, ...]) -> Case | None:
+    """Known are the five most played artists, each by songs of the catalogue as the product reads a pick; hidden is
+    everything else that was listened to. Songs of the picked artists are left out of the ranking, or they fill it."""
+    listens = [x for x in data.listens[listener] if weight(x) > 0]
+    plays: dict[str, float] = {}
+    for listen in listens:
+        artist = data.songs[listen.song].artist_key
+        plays[artist] = plays.get(artist, 0.0) + listen.plays
+    picked = set(sorted(plays, key=lambda artist: (-plays[artist], artist))[:PICKS])
+    hidden = tuple(x.song for x in listens if data.songs[x.song].artist_key not in picked)
+    if len(picked) < PICKS or not hidden:
+        return None
+    out = tuple(row for row, song in enumerate(data.songs) if song.artist_key in picked)
+    known: dict[int, float] = {}
+    for artist in sorted(picked):
+        rows = [row for row in out if data.songs[row].artist_key == artist][:SONGS_A_PICK]
+        known |= dict.fromkeys(rows, 1 / len(rows))
     return Case(listener, listener, known, hidden, out, circle)
 
 

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 import app.lm.engine
 from app.lm.engine import Engine
-from app.lm.trainer import TrainingSettings, settings_dict
+from app.lm.trainer import settings_dict
 from app.lm.vectors import Floats
-from benchmarks.quality import collaborative, towers
+from benchmarks.quality import collaborative, newcomer, towers
 from benchmarks.quality.collaborative import Scorer
 from benchmarks.quality.data import Dataset
 from benchmarks.quality.measures import measure
@@ -42,11 +42,26 @@ ROWS: tuple[tuple[str, str | None], ...] = (
     ("free-vector", None),
     ("adapter", None),
     ("adapter-gated", None),
+    ("first-list", None),
 )
-ADAPTER_ROWS = ("linear-map", "free-vector", "adapter", "adapter-gated")
+ADAPTER_ROWS = ("linear-map", "free-vector", "adapter", "adapter-gated", "first-list")
 _FIT = {"popularity": collaborative.popularity, "item-knn": collaborative.item_knn, "als": collaborative.als}
 _OURS = Path(__file__).parent
-_CODE = ("asking", "base", "engine", "evaluation", "music", "ranking", "song_text", "trainer", "vectors")
+_CODE = (
+    "asking",
+    "base",
+    "circle",
+    "engine",
+    "evaluation",
+    "music",
+    "proof",
+    "ranking",
+    "song_text",
+    "targets",
+    "trainer",
+    "tuned",
+    "vectors",
+)
 
 
 def row_name(name: str, regime: str | None) -> str:
@@ -70,14 +85,13 @@ class Bench:
 
     def settings(self) -> dict[str, Any]:
         """What decides the results, beside the code."""
-        rule = self.engine.settings.rule
         return {
             "data": self.data.digest,
             "task": self.task,
             "base": self.engine.fingerprint,
             "generic": self.generic.fingerprint,
             "top_layers": self.engine.settings.top_layers,
-            "training": settings_dict(TrainingSettings.for_rule(rule, self.engine.settings.rank)),
+            "training": settings_dict(self.engine.training_settings()),
             "least": self.least,
             "circles": sorted((case.key, case.circle) for case in self.questions.cases),
         }
@@ -162,10 +176,16 @@ class Rows:
             yield "base", None, off, seconds
         yield "linear-map", None, *timed(lambda: towers.linear_map(bench.engine, case, own))
         yield "free-vector", None, *timed(lambda: towers.free_vector(bench.engine, case, own))
-        found = personal(bench.engine, case, own, off, bench.least)
+        if bench.task == "newcomer":
+            found = newcomer.of_circle(bench.engine, bench.data, case, own, off)
+        else:
+            found = personal(bench.engine, case, own, off, bench.least)
         facts["promoted"] = found.promoted
         yield "adapter", None, found.ungated, found.seconds
         yield "adapter-gated", None, found.gated, found.seconds
+        if bench.task == "newcomer":
+            first, seconds = timed(lambda: newcomer.first_list(bench.engine, bench.data, case, found.gated))
+            yield "first-list", None, first, found.seconds + seconds
 
     def _of_crowd(self, name: str, case: Case) -> Scorer:
         """The crowd's model: one for all listeners, or one for each group whose own history is left out."""

@@ -41,6 +41,20 @@ def test_new_artists_are_wholly_hidden_and_known_ones_wholly_out(folder: Path) -
         assert {s for s, song in enumerate(found.songs) if song.artist_key in known} == set(case.out)
 
 
+def test_of_a_newcomer_only_the_five_most_played_artists_are_known(folder: Path) -> None:
+    found = data.read(folder)
+    for case in protocol.questions("newcomer", found, sorted(found.listens)).cases:
+        plays: dict[str, float] = {}
+        for x in found.listens[case.group]:
+            if protocol.weight(x) > 0:
+                plays[found.songs[x.song].artist_key] = plays.get(found.songs[x.song].artist_key, 0) + x.plays
+        picked = {found.songs[s].artist_key for s in case.known}
+        assert len(picked) == 5 and min(plays[a] for a in picked) >= max(plays[a] for a in plays if a not in picked)
+        assert {found.songs[s].artist_key for s in case.hidden} == set(plays) - picked
+        assert {s for s, song in enumerate(found.songs) if song.artist_key in picked} == set(case.out)
+        assert sum(case.known.values()) == pytest.approx(5)
+
+
 def test_likes_are_learnt_in_time_order_and_dislikes_weigh_below_zero(folder: Path) -> None:
     found = data.read(folder)
     cases = protocol.questions("likes", found, sorted(found.listens)).cases

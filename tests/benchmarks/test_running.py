@@ -18,8 +18,8 @@ from benchmarks.quality.protocol import Case
 from benchmarks.quality.resuming import Results
 from benchmarks.quality.words import Bm25
 
-TASKS = ("discover", "new-artists", "likes", "ask")
-NAMES = {name for name, _ in running.ROWS} - {"bm25", "base-signed"}
+TASKS = ("discover", "new-artists", "newcomer", "likes", "ask")
+NAMES = {name for name, _ in running.ROWS} - {"bm25", "base-signed", "first-list"}
 
 
 def measured(make_bench: MakeBench, folder: Path, task: str, work: Path, count: int = 2) -> list[dict[str, Any]]:
@@ -47,6 +47,7 @@ def test_every_task_gives_every_row_in_the_shape_that_is_promised(
         assert row["ci_low"] <= row["auc" if task == "likes" else "ndcg@10"] <= row["ci_high"]
     assert {"ndcg@10", "ci_low", "ci_high", "relative", "better_share", "worse_share"} <= set(result["gain"])
     assert ("bm25" in {row["name"] for row in result["rows"]}) == (task == "ask")
+    assert ("first-list" in {row["name"] for row in result["rows"]}) == (task == "newcomer")
     table = reporting.as_markdown(records, task)
     assert all(f"| {name} |" in table for name in NAMES)
 

@@ -78,7 +78,7 @@ def asked(home: Path, question: Callable[[Session], object]) -> object:
 def plays(session: Session) -> list[tuple[str, int, int | None]]:
     """Every listen: whose, of what, when."""
     rows = session.execute(select(Listen.listener_id, Listen.song_id, Listen.listened_at))
-    return sorted(tuple(row) for row in rows)  # type: ignore[type-var]
+    return sorted((tuple(row) for row in rows), key=repr)  # type: ignore[arg-type]
 
 
 @pytest.fixture

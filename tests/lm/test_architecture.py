@@ -57,7 +57,7 @@ QUERY_VALUE_AND_OUTPUT = {
 DECODERS_QUERY_VALUE_AND_OUTPUT = ("layers", ("self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj"))
 DECODERS = {"llama", "qwen2", "qwen2-sliding", "qwen3", "mistral"}
 LISTENER, VERSION = "0" * 15 + "a", "0" * 15 + "1"
-BRIEF = TrainingSettings(rank=4, steps=2, songs_a_step=4, found_a_step=3, negatives=5)
+BRIEF = TrainingSettings(rank=4, steps=2, songs_a_step=4)
 
 
 @pytest.fixture(scope="module", params=CONFIGS)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from app.lm import evaluation
-from app.lm.evaluation import HeldOut, gate, measure, ndcg, ranks_of, split
+from app.lm.evaluation import HeldOut, gains, gate, measure, ndcg, ranks_of, split
+from app.lm.proof import Evidence, ordered
 
 
 def rows(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -75,13 +76,14 @@ def test_a_measure_holds_ranks_gain_and_how_many_were_found() -> None:
     found = held_out(1, 3, 100, 101)
     assert found.ranks == (1, 3, 100, 101)
     assert found.found == 3
-    assert found.gain == pytest.approx((1 + 1 / 2 + 1 / math.log2(101) + 1 / math.log2(102)) / 4)
+    assert found.gain == pytest.approx((10 / 11 + 10 / 13 + 10 / 110 + 10 / 111) / 4)
     assert found.ndcg_10 == pytest.approx(ndcg(rows(1, 3, 100, 101)))
     assert found.as_dict() == {
         "ranks": [1, 3, 100, 101],
         "gain": found.gain,
         "found": 3,
         "ndcg_10": found.ndcg_10,
+        "songs": [],
         "of": 4,
         "within": evaluation.FOUND_WITHIN,
     }
@@ -123,3 +125,35 @@ def test_the_interval_holds_the_difference_and_is_the_same_each_time() -> None:
     assert verdict.low < verdict.difference < verdict.high
     assert gate(before, after, seed=1) == verdict
     assert gate(held_out(9), held_out(4)).low == pytest.approx(gate(held_out(9), held_out(4)).high)
+
+
+def evidence(before: list[int], after: list[int], ordered: tuple[float, float] | None = None) -> Evidence:
+    shares = np.array([]), np.array([])
+    if ordered is not None:
+        shares = np.array([ordered[0]]), np.array([ordered[1]])
+    return Evidence(gains(rows(*before)), gains(rows(*after)), *shares)
+
+
+def test_what_was_hidden_from_the_target_counts_as_well() -> None:
+    before, after = held_out(20, 30), held_out(19, 31)
+    assert gate(before, after, evidence([50, 60], [5, 6])).promoted
+    lost = gate(before, after, evidence([5, 6], [50, 60]))
+    assert not lost.promoted and "lower on the whole" in lost.why
+
+
+def test_a_version_that_loses_on_the_songs_hidden_from_it_never_goes_live() -> None:
+    verdict = gate(held_out(5, 6), held_out(50, 60), evidence([200] * 9, [1] * 9))
+    assert verdict.difference > 0 and not verdict.promoted
+    assert "hidden from it lower" in verdict.why
+
+
+def test_where_dislikes_were_hidden_the_order_of_liked_and_disliked_decides() -> None:
+    worse = held_out(20, 30), held_out(25, 35)
+    assert gate(*worse, evidence([20], [25], ordered=(0.4, 0.9))).promoted
+    assert not gate(*worse, evidence([20], [25], ordered=(0.9, 0.4))).promoted
+
+
+def test_order_is_the_share_of_disliked_songs_that_a_liked_one_comes_before() -> None:
+    values = np.array([0.9, 0.5, 0.1, 0.5], np.float32)
+    assert ordered(values, rows(0, 1), rows(2, 3)).tolist() == [1.0, 0.75]  # a tie counts half
+    assert len(ordered(values, rows(0, 1), rows())) == 0

@@ -219,3 +219,19 @@ def test_two_processes_and_two_threads_append_without_loss(vectors: CatalogueVec
     assert sorted(done.ids.tolist()) == expected
     np.testing.assert_array_equal(done.vectors, np.repeat(done.ids[:, None], D, axis=1))
     assert vectors.check() == []
+
+
+def test_removed_songs_are_gone_for_everybody_and_can_come_again(vectors: CatalogueVectors) -> None:
+    rows = add(vectors, [1, 2, 3])
+    other = again(vectors)
+    assert len(other.snapshot().ids) == 3
+    vectors.remove([2])
+    for place in (vectors, other, again(vectors)):
+        assert place.snapshot().ids.tolist() == [1, 3] and place.check() == []
+        assert place.stale([(2, "song 2"), (3, "song 3")]) == [(2, "song 2")]
+        np.testing.assert_allclose(place.snapshot().mean, rows[[0, 2]].mean(axis=0), atol=1e-6)
+    add(vectors, [2], seed=1)
+    assert sorted(other.snapshot().ids.tolist()) == [1, 2, 3]
+    vectors.remove([])
+    vectors.remove([1, 2, 3])
+    assert other.snapshot().ids.tolist() == []

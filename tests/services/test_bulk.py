@@ -180,7 +180,7 @@ class Killed(Exception):
 def test_encoding_goes_on_where_a_kill_left_it(db: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     bulk.import_songs(db, rows_of(700), pause=0)
     before, calls = engine.encoded(), 0
-    encode = engine.base.encode
+    encode = engine.base.encode_many
 
     def dies(texts: list[str]) -> object:
         nonlocal calls
@@ -190,7 +190,7 @@ def test_encoding_goes_on_where_a_kill_left_it(db: Database, engine: Engine, mon
         return encode(texts)
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine.base, "encode", dies)
+        patched.setattr(engine.base, "encode_many", dies)
         with pytest.raises(Killed):
             preparing.encode_with_bar(db, engine, song_text)
     assert engine.encoded() == before + 512

@@ -12,9 +12,10 @@ from sqlalchemy import delete, update
 from app.db import Database
 from app.errors import BaseMissing
 from app.lm.engine import Engine
-from app.services import listens, retraining
+from app.services import accounts, circle_adapter, listens, retraining
 from app.services.recommending import EngineTypes, recommend
 from app.tables import Job, Listener, now
+from app.tables_circle import CircleVersion
 from app.worker import Worker
 
 
@@ -41,7 +42,7 @@ def now_of(db: Database, job: Job) -> Job:
 
 def folders(engine: Engine) -> list[str]:
     """Names of the versions on disk."""
-    return sorted(p.name for p in Path(engine.store.root).glob("*/*"))
+    return sorted(p.name for p in Path(engine.store.root).glob("*/[!.]*"))
 
 
 def test_without_a_job_there_is_nothing_to_do(worker: Worker) -> None:
@@ -151,3 +152,85 @@ def test_the_sweep_removes_what_no_row_speaks_of(
         session.execute(update(Job).values(lease_until=now() + 60))
     worker.sweep()
     assert folders(engine) == [job.version]
+
+
+@pytest.fixture
+def members(db: Database, ana: Listener, ben: Listener, song_ids: Sequence[int]) -> list[Listener]:
+    """Two members of the circle with twelve songs each."""
+    for at, listener in enumerate((ana, ben)):
+        with db.write() as session:
+            for song in song_ids[12 * at : 12 * at + 12]:
+                listens.log(session, listener.id, song_id=song, at=1_700_000_000)
+            circle_adapter.join(session, listener.id, 12)
+    return [ana, ben]
+
+
+@pytest.mark.training
+def test_the_circle_s_adapter_answers_for_members_comes_back_if_lost_and_goes_when_somebody_leaves(
+    db: Database, engine: Engine, kinds: EngineTypes, worker: Worker, members: list[Listener]
+) -> None:
+    assert worker.once() and not worker.once()
+    (version,) = engine.store.versions(engine.circle)
+    with db.write() as session:
+        session.execute(update(CircleVersion).values(promoted=True))  # whatever the gate made of songs at random
+    with db.read() as session:
+        made = recommend(session, engine, kinds, members[0].id)
+        assert (made.version, made.by_circle) == (version, True)
+    worker.sweep()
+    worker.withdraw()
+    assert engine.store.versions(engine.circle) == [version]
+    engine.store.remove(engine.circle)
+    worker.sweep()
+    with db.read() as session:
+        assert circle_adapter.latest(session) is None and circle_adapter.active_job(session) is not None
+    assert worker.once()
+    with db.write() as session:
+        session.execute(update(CircleVersion).values(promoted=True))
+    with db.write() as session:
+        circle_adapter.leave(session, members[1].id, 12)
+    with db.read() as session:
+        assert recommend(session, engine, kinds, members[0].id).version is None
+    worker.withdraw()
+    assert engine.store.versions(engine.circle) == []
+
+
+@pytest.mark.training
+def test_a_member_who_leaves_during_the_training_leaves_no_files(
+    db: Database, engine: Engine, kinds: EngineTypes, members: list[Listener]
+) -> None:
+    def open_engine() -> Engine:
+        with db.write() as session:
+            session.execute(update(Listener).where(Listener.id == members[1].id).values(in_circle=False))
+        return engine
+
+    assert Worker(db, engine.store, open_engine, kinds).once()
+    with db.read() as session:
+        assert circle_adapter.latest(session) is None
+    assert engine.store.versions(engine.circle) == []
+
+
+@pytest.mark.training
+def test_an_account_deleted_during_the_circle_s_training_leaves_the_others_one_without_it(
+    db: Database, engine: Engine, kinds: EngineTypes, members: list[Listener], song_ids: Sequence[int]
+) -> None:
+    with db.write() as session:
+        cleo = accounts.add_listener(session, "Cleo", None)
+        for song in song_ids[24:36]:
+            listens.log(session, cleo.id, song_id=song, at=1_700_000_000)
+        circle_adapter.join(session, cleo.id, 12)
+        job = circle_adapter.active_job(session)
+        assert job is not None
+        owner = job.listener_id
+
+    def open_engine() -> Engine:
+        with db.write() as session:
+            session.execute(delete(Listener).where(Listener.id == owner))
+        return engine
+
+    worker = Worker(db, engine.store, open_engine, kinds)
+    assert worker.once() and engine.store.versions(engine.circle) == []
+    worker._open = lambda: engine
+    assert worker.once()
+    with db.read() as session:
+        made = circle_adapter.latest(session)
+        assert made is not None and made.members == 2

@@ -119,7 +119,7 @@ def test_json_that_breaks_readers_breaks_no_route(
 ) -> None:
     before, body = written(), DEEP[name]()
     for method, path, _, _ in taking(app):
-        if method != "GET" and path not in ("/logout", "/friends/invite", "/welcome"):
+        if method != "GET" and path not in ("/logout", "/friends/invite", "/api/v1/invites", "/welcome"):
             url = quote(path.replace("{", "").replace("}", "").replace(":path", ""))
             answer = me.request(method, url, content=body, headers={"content-type": "application/json"})
             assert answer.status_code < 500, (path, answer.text[:200])

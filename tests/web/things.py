@@ -12,8 +12,11 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import accounts, kept, listens, playlists, tokens
+from app.services import accounts, blends, kept, listens, playlists, tokens
+from app.services.imports.account import Plan
+from app.services.imports.previewing import Preview
 from app.tables import AdapterVersion, Job, Listen, Listener, Preference, Song, new_id, now
+from app.tables_imports import Import
 
 SECRET = "quietcanary"  # stands in everything of the owner's that nobody else may read
 
@@ -50,6 +53,28 @@ def _version(db: Session, owner: str) -> str:
     return made.id
 
 
+def _link(db: Session, owner: str) -> str:
+    """What is stored of an unused invite of theirs: what the form to end it names."""
+    return accounts.token_hash(accounts.invite(db, owner, 1))
+
+
+def _blend(db: Session, owner: str) -> str:
+    """A blend with somebody who has no other part in the tests."""
+    friend = accounts.add_listener(db, f"Blended {_serial()}", None)
+    return blends.start(db, owner, [friend.id]).id
+
+
+def _import(db: Session, owner: str) -> str:
+    """Previewed and not yet run, so that it can be run, stopped, undone and discarded alike."""
+    made = Import(
+        listener_id=owner, state="ready", way="web", name=SECRET, files=[{"name": SECRET, "size": 1}],
+        preview=Preview(owner).facts(Plan([], [])),
+    )  # fmt: skip
+    db.add(made)
+    db.flush()
+    return made.id
+
+
 def _list(db: Session, owner: str) -> str:
     shown = [int(_song(db, owner))]
     return kept.keep(
@@ -67,6 +92,7 @@ def _invite(db: Session, owner: str) -> str:
 
 MAKERS: dict[str, Callable[[Session, str], str]] = {
     "listen_id": _listen,
+    "import_id": _import,
     "song_id": _song,
     "version": _version,
     "list_id": _list,
@@ -76,6 +102,9 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
     "invite_key": _invite,
     "person_id": lambda db, owner: owner,
     "token": lambda db, owner: accounts.invite(db, owner, 1),
+    "link": _link,
+    "blend": _blend,
+    "person": lambda db, owner: owner,
     "name": lambda db, owner: "rock",
     "token_id": lambda db, owner: tokens.add(db, owner, f"Player {_serial()}", ["submit"])[0].id,
     "session_key": lambda db, owner: accounts.token_hash(accounts.start_session(db, owner, 1))[:16],
@@ -87,6 +116,7 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
 FORMS: dict[str, dict[str, str]] = {
     "POST /taste/live": {"version": "{version}"},
     "PUT /api/v1/taste/live": {"version": "{version}"},
+    "POST /api/v1/imports/{import_id}/run": {"shift_minutes": "0"},
     "PUT /api/v1/listens/{listen_id}": {"listened_at": "1700000000", "ended": "skipped"},
     "POST /listens/{listen_id}/edit": {"when": "2024-01-01T10:00", "ended": "skipped"},
     "POST /listens": {"artist": "Queen", "title": "39"},
@@ -100,6 +130,9 @@ FORMS: dict[str, dict[str, str]] = {
     "POST /settings/sessions/end": {"session": "{session}"},
     "POST /settings/time-zone": {"zone": "UTC"},
     "POST /friends/sharing": {"sharing": "off"},
+    "POST /friends/invite/revoke": {"link": "{link}"},
+    "POST /blends/{blend}/weights": {"person": "{person}", "weight": "3"},
+    "POST /friends/circle": {"join": "on"},
 }
 
 

@@ -6,7 +6,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from app.errors import BadInput
-from app.services import accounts, listens, tokens
+from app.services import accounts, listens, sharing, tokens
 from app.services.text import clean
 from app.tables import Listener, now
 from app.tables_players import ApiToken
@@ -46,7 +46,7 @@ def change_me(state: Shared, who: Me, change: MeChange) -> MeOut:
         if change.time_zone is not None:
             accounts.set_time_zone(db, db.get_one(Listener, who.id), change.time_zone)
         if change.sharing is not None:
-            accounts.set_sharing(db, who.id, change.sharing)
+            sharing.share(db, who.id, change.sharing)
     return me(state, who)
 
 
@@ -70,11 +70,16 @@ def set_picks(state: Shared, who: Me, wanted: Picks) -> Picks:
 
 @router.get("/friends")
 def friends(state: Shared, who: Me) -> CircleOut:
-    """Everybody on this server."""
+    """Everybody on this server, and who of them shares with you."""
     with state.db.read() as db:
-        people = accounts.everyone(db)
+        people, seen = accounts.everyone(db), set(db.scalars(sharing.visible(who.id)))
     shown = [
-        FriendOut(name=one.name, is_admin=one.is_admin, shares=one.sharing == "circle", is_me=one.id == who.id)
+        FriendOut(
+            name=one.name,
+            is_admin=one.is_admin,
+            shares=one.sharing != "off" if one.id == who.id else one.id in seen,
+            is_me=one.id == who.id,
+        )
         for one in people
     ]
     return CircleOut(friends=shown)

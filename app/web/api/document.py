@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 
-from app.web.api import catalogue, circle, learning, listening
+from app.web.api import catalogue, circle, importing, learning, listening
 from app.web.api.routing import ROOT
 
 router = APIRouter()
 
-ROOMS = (catalogue.router, listening.router, learning.router, circle.router)
+ROOMS = (catalogue.router, listening.router, learning.router, circle.router, importing.router, importing.uploads)
 _ABOUT = """Everything that Earshot's pages do, for programs.
 
 Send `Authorization: Token …` with a token of scope *read* for GET, *submit* for what a player does (listens, feedback,

@@ -133,7 +133,7 @@ class MeOut(Shape):
     name: str
     is_admin: bool
     time_zone: str
-    sharing: Literal["off", "circle"]
+    sharing: Literal["off", "circle", "friends"]
     live_version: str | None
 
 
@@ -142,7 +142,7 @@ class MeChange(Shape):
 
     model_config = shown(time_zone="Europe/Vienna", sharing="circle")
     time_zone: str | None = None
-    sharing: Literal["off", "circle"] | None = None
+    sharing: Literal["off", "circle", "friends"] | None = None
 
 
 class Picks(Shape):

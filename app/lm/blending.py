@@ -1,0 +1,144 @@
+"""Several listeners at once: a list for all of them, and how alike two tastes are.
+
+Each scores the whole catalogue through their own tower, as for their own list. For a common list the scores are brought
+to mean 0 and spread 1, so that nobody counts more for being sure, and averaged by weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from app.lm import ranking
+from app.lm.asking import WISH_SHARE, Ask, Own
+from app.lm.ranking import Taste
+from app.lm.vectors import CatalogueVectors, Floats
+
+_CANDIDATES = 200
+
+# (listener, version or None for the base, own songs, weight above 0)
+Voice = tuple[str, str | None, Sequence[Own], float]
+
+
+class Scoring(Protocol):
+    """What a blend needs of the engine."""
+
+    @property
+    def vectors(self) -> CatalogueVectors: ...
+
+    def score(
+        self, listener: str, version: str | None, own: Sequence[Own], wish: str = "", wish_share: float = WISH_SHARE
+    ) -> tuple[Floats, Taste, str | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Blended:
+    """One song of a blend.
+
+    parts: how much each voice speaks for it, summing to 1; above: the share of the catalogue that fits each voice less
+    (0–1); speaks: each voice's own songs that speak most for it, with their part.
+    """
+
+    song: int
+    score: float
+    parts: tuple[float, ...]
+    above: tuple[float, ...]
+    speaks: tuple[tuple[tuple[int, float], ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How alike two tastes are, from the first's side.
+
+    theirs: how well each of the other's liked songs fits the first, as the share of the catalogue that fits less (0–1),
+    by song; mine: the same the other way round. agreement: mean of both, weighted as the songs are; 0.5 is chance.
+    """
+
+    agreement: float
+    theirs: Mapping[int, float]
+    mine: Mapping[int, float]
+
+
+def standard(values: Floats) -> Floats:
+    """Scores (N,) brought to mean 0 and spread 1."""
+    result: Floats = ((values - values.mean()) / max(float(values.std()), 1e-9)).astype(np.float32)
+    return result
+
+
+def together(values: Sequence[Floats], weights: Sequence[float]) -> Floats:
+    """Several scorings of one catalogue, (N,) each, as one: the weighted mean of their standard scores."""
+    shares = np.asarray(weights, np.float32) / float(sum(weights))
+    result: Floats = np.tensordot(shares, np.stack([standard(v) for v in values]), axes=1).astype(np.float32)
+    return result
+
+
+def share_below(values: Floats, rows: Sequence[int]) -> Floats:
+    """For some rows of a scoring (N,), the share of the catalogue that scores less: (len(rows),)."""
+    ordered = np.sort(values)
+    below = np.searchsorted(ordered, values[list(rows)], side="left") / max(len(values) - 1, 1)
+    return below.astype(np.float32)
+
+
+class Blending:
+    """The part of the engine that listens to several voices."""
+
+    def blend(
+        self: Scoring, voices: Sequence[Voice], ask: Ask, artists: Callable[[Sequence[int]], Mapping[int, str]]
+    ) -> list[Blended]:
+        """A list for all voices. Whoever has no history yet is left out of the scores; with none at all it is empty."""
+        scored = [
+            self.score(listener, version, own, ask.wish, ask.wish_share)[:2] for listener, version, own, _ in voices
+        ]
+        heard = [i for i, (_, taste) in enumerate(scored) if not taste.empty]
+        snapshot = self.vectors.snapshot()
+        if not heard or not len(snapshot.ids):
+            return []
+        single = [standard(scored[i][0]) for i in heard]
+        weights = [voices[i][3] for i in heard]
+        values = together(single, weights)
+        rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
+        best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
+        keys = artists([int(snapshot.ids[r]) for r in best])
+        picked = ranking.diversify(
+            values[best],
+            snapshot.units[best],
+            [keys.get(int(snapshot.ids[r]), "") for r in best],
+            ask.count,
+            per_artist=ask.per_artist,
+            spread=ask.spread * float(values.std()),
+        )
+        chosen = [int(best[p]) for p in picked]
+        above = np.zeros((len(voices), len(chosen)), np.float32)
+        pull = np.zeros_like(above)
+        for place, i in enumerate(heard):
+            above[i] = share_below(single[place], chosen)
+            pull[i] = weights[place] * np.maximum(single[place][chosen], 0)
+        parts = pull / np.maximum(pull.sum(axis=0), 1e-9)
+        return [
+            Blended(
+                int(snapshot.ids[row]),
+                float(values[row]),
+                tuple(float(x) for x in parts[:, n]),
+                tuple(float(x) for x in above[:, n]),
+                tuple(ranking.reasons(taste, snapshot.units[row], 2) if not taste.empty else () for _, taste in scored),
+            )
+            for n, row in enumerate(chosen)
+        ]
+
+    def likeness(self: Scoring, mine: Voice, theirs: Voice) -> Likeness | None:
+        """How alike two tastes are; None as long as one of them has no liked song that is encoded."""
+        snapshot = self.vectors.snapshot()
+        found: list[dict[int, float]] = []
+        means: list[float] = []
+        for (listener, version, own, _), other in ((mine, theirs[2]), (theirs, mine[2])):
+            values, taste, _version = self.score(listener, version, own)
+            liked = [song for song in other if song.weight > 0 and song.id in snapshot.row_of]
+            if taste.empty or not liked:
+                return None
+            fits = share_below(values, [snapshot.row_of[song.id] for song in liked])
+            means.append(float(np.average(fits, weights=[song.weight for song in liked])))
+            found.append({song.id: float(fit) for song, fit in zip(liked, fits, strict=True)})
+        return Likeness(sum(means) / 2, found[0], found[1])

@@ -1,0 +1,95 @@
+"""A blend: everyone's own scores, nobody louder than their weight, and a list that suits all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from app.lm.asking import Ask
+from app.lm.blending import share_below, standard, together
+from app.lm.engine import Engine
+from tests.conftest import own_of
+
+NOBODY = "0" * 16
+
+
+def alone(ids: Sequence[int]) -> Mapping[int, str]:
+    """Every song by an artist of its own."""
+    return {i: str(i) for i in ids}
+
+
+def test_scores_of_any_size_count_the_same() -> None:
+    quiet = np.array([0.1, 0.2, 0.3, 0.0], np.float32)
+    loud = 1000 * np.array([0.0, 1.0, -1.0, 0.5], np.float32)
+    both = together([quiet, loud], [1, 1])
+    assert np.allclose(both, together([quiet * 7 + 3, loud / 1000], [1, 1]), atol=1e-5)
+    assert np.allclose(both, (standard(quiet) + standard(loud)) / 2, atol=1e-6)
+
+
+def test_weight_moves_the_list_towards_a_person() -> None:
+    one, other = np.array([1.0, 0, 0, 0], np.float32), np.array([0, 1.0, 0, 0], np.float32)
+    assert together([one, other], [3, 1]).argmax() == 0
+    assert together([one, other], [1, 3]).argmax() == 1
+
+
+def test_the_share_below_counts_who_fits_less() -> None:
+    assert share_below(np.array([0.1, 0.5, 0.9, 0.5], np.float32), [0, 1, 2]).tolist() == [
+        0.0,
+        pytest.approx(1 / 3),
+        1.0,
+    ]
+
+
+def test_a_blend_of_one_person_with_themself_is_their_own_list(engine: Engine, db: object) -> None:
+    ids = [int(i) for i in engine.vectors.snapshot().ids]
+    with db.read() as session:  # type: ignore[attr-defined]
+        own = own_of(session, ids[:12])
+    ask = Ask(count=10, without=ids[:12])
+    mine, _ = engine.recommend(NOBODY, None, own, ask, alone)
+    both = engine.blend([(NOBODY, None, own, 1.0), (NOBODY, None, own, 2.0)], ask, alone)
+    assert [b.song for b in both] == [r.song for r in mine]
+    assert all(b.parts == pytest.approx((1 / 3, 2 / 3)) and b.above[0] == b.above[1] for b in both)
+
+
+def test_a_blend_suits_both_better_than_either_ones_list_suits_the_other(engine: Engine, db: object) -> None:
+    ids = [int(i) for i in engine.vectors.snapshot().ids]
+    with db.read() as session:  # type: ignore[attr-defined]
+        one, other = own_of(session, ids[:10]), own_of(session, ids[-10:])
+    ask = Ask(count=10, without=[*ids[:10], *ids[-10:]], spread=0.0)
+    voices = [(NOBODY, None, one, 1.0), (NOBODY, None, other, 1.0)]
+    made = engine.blend(voices, ask, alone)
+    scored = [engine.score(NOBODY, None, own)[0] for own in (one, other)]
+    row_of = engine.vectors.snapshot().row_of
+
+    def worse_off(songs: Sequence[int]) -> float:
+        return min(float(share_below(values, [row_of[s] for s in songs]).mean()) for values in scored)
+
+    for own in (one, other):
+        single, _ = engine.recommend(NOBODY, None, own, ask, alone)
+        assert worse_off([b.song for b in made]) > worse_off([r.song for r in single])
+    assert all(sum(b.parts) == pytest.approx(1) for b in made)
+
+
+def test_who_has_no_songs_is_not_heard(engine: Engine, db: object) -> None:
+    ids = [int(i) for i in engine.vectors.snapshot().ids]
+    with db.read() as session:  # type: ignore[attr-defined]
+        own = own_of(session, ids[:10])
+    made = engine.blend([(NOBODY, None, own, 1.0), (NOBODY, None, [], 9.0)], Ask(count=5), alone)
+    assert [b.parts for b in made] == [(1.0, 0.0)] * 5 and made[0].speaks[1] == ()
+    assert engine.blend([(NOBODY, None, [], 1.0)], Ask(count=5), alone) == []
+
+
+def test_a_taste_agrees_with_itself_more_than_with_another(engine: Engine, db: object) -> None:
+    ids = [int(i) for i in engine.vectors.snapshot().ids]
+    with db.read() as session:  # type: ignore[attr-defined]
+        one, other = own_of(session, ids[:10]), own_of(session, ids[200:210])
+    mine, theirs = (NOBODY, None, one, 1.0), (NOBODY, None, other, 1.0)
+    same, apart = engine.likeness(mine, mine), engine.likeness(mine, theirs)
+    assert same is not None and apart is not None
+    assert same.agreement > 0.97 > apart.agreement
+    back = engine.likeness(theirs, mine)
+    assert back is not None and back.agreement == pytest.approx(apart.agreement) and back.mine == apart.theirs
+    assert set(apart.theirs) == {s.id for s in other}
+    assert engine.likeness(mine, (NOBODY, None, [], 1.0)) is None
