@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from app.settings import PROJECT
-from benchmarks.speed import adapters, asking, encoding, nearest, training
+from benchmarks.speed import adapters, asking, encoding, importing, nearest, training
 from benchmarks.speed.place import Place
 from benchmarks.speed.table import Row, as_json, as_markdown, machine
 
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[Place, bool], Iterator[Row]]] = {
     "asking": asking.measure,
     "training": training.measure,
     "nearest": nearest.measure,
+    "importing": importing.measure,
 }
 
 

@@ -204,7 +204,9 @@ def served(settings: Settings, *, wait_for_base: bool = True) -> Iterator[Server
         "EARSHOT_HOME": str(settings.home), "EARSHOT_PORT": str(port), "EARSHOT_LOG_LEVEL": "warning",
     }  # fmt: skip
     started = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-m", "app", "serve"], env=environment, cwd=PROJECT)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "app", "serve"], env=environment, cwd=PROJECT, start_new_session=True
+    )
     try:
         _first_page(port, started)
         yield Server(port, child.pid, time.perf_counter() - started)
