@@ -26,6 +26,7 @@ log = logging.getLogger("earshot.worker")
 
 _BEAT_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
+_NICE = 10  # beside a web process, training takes what the pages leave
 _IDLE_SECONDS = 0.5
 _MUSICBRAINZ_REST_SECONDS = 60.0
 _CHORES_SECONDS = 2.0
@@ -103,6 +104,8 @@ class Worker:
     def run(self, parent: int | None = None) -> None:
         """Serve jobs until ``stopping`` is set, or until ``parent`` has gone, as when it was killed."""
         log.info("worker %s is ready", self.owner)
+        if parent is not None:
+            os.nice(_NICE)
         swept = False
         while not self.stopping.is_set() and (parent is None or os.getppid() == parent):
             try:

@@ -47,11 +47,11 @@ class Person:
 class Place:
     """One home. Its catalogue and vectors are made once and found again by the next run in the same folder."""
 
-    def __init__(self, home: Path, songs: int = SONGS) -> None:
+    def __init__(self, home: Path, songs: int = SONGS, threads: int = 0) -> None:
         self.settings = Settings(home=home)
         preparing.migrate(self.settings.url)
         self.db = Database(self.settings.url)
-        self.engine: Engine = open_engine(self.settings)
+        self.engine: Engine = open_engine(self.settings, threads)
         with self.db.write() as session:
             if not session.scalar(select(func.count()).select_from(Song)):
                 catalogue.load_starter(session, _first(songs))
@@ -154,16 +154,21 @@ class Client:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body."""
-        self.connection.request("GET", path, headers=self.headers)
-        answer = self.connection.getresponse()
-        return answer.status, answer.read()
+        return self._send("GET", path, None, self.headers)
 
     def post(self, path: str) -> int:
         """Status of an empty form."""
-        self.connection.request("POST", path, body=b"", headers=self.headers | {"Content-Length": "0"})
-        answer = self.connection.getresponse()
-        answer.read()
-        return answer.status
+        return self._send("POST", path, b"", self.headers | {"Content-Length": "0"})[0]
+
+    def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+        try:
+            self.connection.request(method, path, body=body, headers=headers)
+            answer = self.connection.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionError):  # the server ends what was idle for seconds
+            self.connection.close()
+            self.connection.request(method, path, body=body, headers=headers)
+            answer = self.connection.getresponse()
+        return answer.status, answer.read()
 
     def ask(self) -> bytes:
         """A list; waits and asks again where the server says that it is too busy."""
@@ -199,7 +204,9 @@ def served(settings: Settings, *, wait_for_base: bool = True) -> Iterator[Server
         "EARSHOT_HOME": str(settings.home), "EARSHOT_PORT": str(port), "EARSHOT_LOG_LEVEL": "warning",
     }  # fmt: skip
     started = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-m", "app", "serve"], env=environment, cwd=PROJECT)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "app", "serve"], env=environment, cwd=PROJECT, start_new_session=True
+    )
     try:
         _first_page(port, started)
         yield Server(port, child.pid, time.perf_counter() - started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -234,3 +235,15 @@ def test_an_account_deleted_during_the_circle_s_training_leaves_the_others_one_w
     with db.read() as session:
         made = circle_adapter.latest(session)
         assert made is not None and made.members == 2
+
+
+def test_beside_the_web_process_the_worker_gives_way(
+    db: Database, engine: Engine, kinds: EngineTypes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("app.worker.os.nice", asked.append)
+    for parent in (None, os.getppid()):
+        worker = Worker(db, engine.store, lambda: engine, kinds)
+        worker.stopping.set()
+        worker.run(parent)
+    assert len(asked) == 1 and asked[0] > 0
