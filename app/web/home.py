@@ -9,6 +9,7 @@ from starlette.responses import Response
 from app.services import accounts, catalogue, circle, listens, playing, retraining, summary
 from app.services.accounts import SignedIn
 from app.web.access import Shared, Stranger
+from app.web.live import Watch
 from app.web.recommend import Said
 from app.web.rendering import go, page
 
@@ -21,6 +22,8 @@ def home(request: Request, state: Shared, who: Stranger, logged: int = 0, part: 
     with state.db.read() as db:
         if who is None:
             return go("/login" if accounts.has_administrator(db) else "/setup")
+        # Before what it is a digest of is read: what is played in between then differs from it, and is fetched.
+        seen = "" if part else Watch(state, who.id).look()
         recent, total = listens.page(db, who.id, 1, 6)
         said = _logged(db, who, logged)
         if part:
@@ -32,7 +35,7 @@ def home(request: Request, state: Shared, who: Stranger, logged: int = 0, part: 
             has_picks=bool(genres or artists), versions=retraining.versions(db, who.id)[:1],
             playing=playing.in_circle(db, who.id),
             circle=circle.lately(db, who.id), friends=len(accounts.everyone(db)) - 1,
-            taste=summary.taste_line(db, who.id),
+            taste=summary.taste_line(db, who.id), seen=seen,
         )  # fmt: skip
 
 

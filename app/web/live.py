@@ -20,7 +20,7 @@ _LOOK_SECONDS = 0.5
 _SHOWN = 20
 
 
-class _Watch:
+class Watch:
     """What one listener would see change. Others' listens that they may not see change nothing."""
 
     def __init__(self, state: State, listener_id: str) -> None:
@@ -43,7 +43,7 @@ class _Watch:
 @router.get("/live/events", response_class=EventSourceResponse)
 async def events(request: Request, state: Shared, who: Me) -> AsyncIterator[ServerSentEvent]:
     """A digest at once, and to who listens for events again whenever something was played or began to play."""
-    watch, seen = _Watch(state, who.id), ""
+    watch, seen = Watch(state, who.id), ""
     stays = "text/event-stream" in request.headers.get("accept", "")
     while not await request.is_disconnected():
         digest = await run_in_threadpool(watch.look)

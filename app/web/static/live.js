@@ -2,7 +2,7 @@
 // each part marked data-live is put in place of the old one. Closed while the tab is hidden, so that open tabs do not
 // use up the browser's connections.
 let events;
-let seen;
+let seen = document.querySelector("[data-seen]")?.dataset.seen;
 
 async function refresh() {
   const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
@@ -21,7 +21,7 @@ async function refresh() {
 function open() {
   events = new EventSource("/live/events");
   events.addEventListener("message", (event) => {
-    // The first word counts too: something may have been played between this page and the open connection.
+    // The first word counts too, unless it is what the page was made of: something may have been played in between.
     if (event.data !== seen) refresh();
     seen = event.data;
   });
