@@ -72,7 +72,7 @@ def delete(request: Request, state: Shared, who: Me, current: Text = "") -> Resp
         if not accounts.has_password(db, who.id, current):
             raise BadInput("The password is not that; nothing was deleted.")
         privacy.delete_account(db, who.id)
-    privacy.remove_files([state.settings.adapters, state.settings.data / "imports"], who.id)
+    privacy.remove_files([state.settings.adapters, state.settings.data / "imports"], who.id, state.settings.storage)
     if state.engine.ready:
         state.engine.get().forget(who.id)
     response = go("/login")
