@@ -33,9 +33,10 @@ test: install ## Run every test (browser and training suites too) but those of t
 	@tools/chromium
 	$(BIN)/python -m pytest
 
-test-postgres: install ## Run the tests on a real PostgreSQL (root installs Debian's); `make test` leaves them out by -m
+test-postgres: install ## Run its own tests and those of services and jobs on a real PostgreSQL (root installs Debian's)
 	@tools/postgres
 	$(BIN)/python -m pytest -m postgres tests/postgres
+	$(BIN)/python -m pytest --database postgres tests/services
 
 screenshots: setup ## Take the pictures of docs/screenshots anew
 	@tools/chromium
