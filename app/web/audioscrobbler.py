@@ -41,7 +41,7 @@ async def audioscrobbler(request: Request) -> Response:
     except TooBusy as problem:
         return _failed(form, ScrobblerError(16, str(problem), 503))
     except TooManyTries as problem:
-        return _failed(form, ScrobblerError(29, str(problem), 503), problem.retry_after)
+        return _failed(form, ScrobblerError(29, str(problem), 503), problem.retry_after or 10)
     except (BadInput, Conflict, NotFound) as problem:
         return _failed(form, ScrobblerError(6, str(problem), 400))
     except EarshotError as problem:
