@@ -34,7 +34,7 @@ TOKEN = Limit("token", "60 per hour", "30 per hour")
 PASSWORD = Limit("password", "30 per 15 minutes", "10 per 15 minutes")
 RETRAIN = Limit("retrain", "60 per hour", "20 per hour")
 
-# "METHOD path" as in access.py's RULES. A sign-in counts for the account named in its form as well, in web/accounts.py.
+# "METHOD path" as in rules.py's RULES. A sign-in counts for the account named in its form as well, in web/accounts.py.
 LIMITS: dict[str, Limit] = {
     "POST /login": LOGIN,
     "POST /setup": SIGN_UP,
@@ -42,6 +42,11 @@ LIMITS: dict[str, Limit] = {
     "POST /friends/invite": INVITE,
     "POST /taste/retrain": RETRAIN,
     "POST /settings/tokens": TOKEN,
+    "POST /api/v1/sessions": LOGIN,
+    "POST /api/v1/setup": SIGN_UP,
+    "POST /api/v1/join/{token}": SIGN_UP,
+    "PUT /api/v1/me/password": PASSWORD,
+    "POST /api/v1/me/leave": PASSWORD,
     "POST /api/v1/tokens": TOKEN,
     "POST /api/v1/invites": INVITE,
     "POST /api/v1/taste/retrain": RETRAIN,
