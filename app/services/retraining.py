@@ -205,13 +205,19 @@ def versions(db: Session, listener_id: str) -> list[AdapterVersion]:
     return list(db.scalars(mine.order_by(AdapterVersion.number.desc())))
 
 
+def own_version(db: Session, listener_id: str, version: str) -> AdapterVersion:
+    """A listener's own version. Raises NotFound, also for somebody else's."""
+    found = db.get(AdapterVersion, version) if version.isascii() and version.isalnum() else None
+    if found is None or found.listener_id != listener_id:
+        raise NotFound(f"You have no version {show(version)}.")
+    return found
+
+
 def go_live(db: Session, listener_id: str, version: str | None) -> None:
     """Make one of the listener's versions answer, or the base (None). Raises NotFound."""
     listener = db.get_one(Listener, listener_id)
     if version is not None:
-        found = db.get(AdapterVersion, version)
-        if found is None or found.listener_id != listener_id:
-            raise NotFound(f"You have no version {show(version)}.")
+        own_version(db, listener_id, version)
     listener.live_version = version
 
 

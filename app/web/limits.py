@@ -39,7 +39,7 @@ TOKEN = Limit("token", _HOUR, address=60, account=30)
 PASSWORD = Limit("password", 15 * _MINUTE, address=30, account=10)
 RETRAIN = Limit("retrain", _HOUR, address=60, account=20)
 
-# "METHOD path" as in access.py's RULES. A sign-in counts for the account named in its form as well, in web/accounts.py.
+# "METHOD path" as in rules.py's RULES. A sign-in counts for the account named in its form as well, in web/accounts.py.
 LIMITS: dict[str, Limit] = {
     "POST /login": LOGIN,
     "POST /setup": SIGN_UP,
@@ -49,7 +49,13 @@ LIMITS: dict[str, Limit] = {
     "POST /taste/retrain": RETRAIN,
     "POST /api/v1/taste/retrain": RETRAIN,
     "POST /friends/circle/retrain": RETRAIN,
+    "POST /api/v1/circle/retrain": RETRAIN,
     "POST /settings/tokens": TOKEN,
+    "POST /api/v1/sessions": LOGIN,
+    "POST /api/v1/setup": SIGN_UP,
+    "POST /api/v1/join/{token}": SIGN_UP,
+    "PUT /api/v1/me/password": PASSWORD,
+    "POST /api/v1/me/leave": PASSWORD,
     "POST /api/v1/tokens": TOKEN,
     "POST /api/auth/": TOKEN,
     "POST /settings/password": PASSWORD,

@@ -1,4 +1,4 @@
-"""Who asks by an API token, and whether it may. access.py says which routes ask this way."""
+"""Who asks by an API token, and whether it may. rules.py says which routes ask this way."""
 
 from __future__ import annotations
 
