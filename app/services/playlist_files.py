@@ -21,6 +21,8 @@ _XSPF = "http://xspf.org/ns/0/"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_A_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 
+TYPES = {"jspf": "application/jspf+json", "xspf": "application/xspf+xml", "m3u": "audio/x-mpegurl"}
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -33,16 +35,11 @@ class File:
 
 def write(kind: str, title: str, made_at: int, songs: Sequence[Song]) -> File:
     """A playlist file; ``kind`` is jspf, xspf or m3u. Raises NotFound for another."""
-    writers: dict[str, tuple[Callable[[str, int, Sequence[Song]], str], str]] = {
-        "jspf": (_jspf, "application/jspf+json"),
-        "xspf": (_xspf, "application/xspf+xml"),
-        "m3u": (_m3u, "audio/x-mpegurl"),
-    }
+    writers: dict[str, Callable[[str, int, Sequence[Song]], str]] = {"jspf": _jspf, "xspf": _xspf, "m3u": _m3u}
     if kind not in writers:
         raise NotFound(f"A list comes as jspf, xspf or m3u, not as {show(kind)}.")
-    writer, media_type = writers[kind]
     name = _NOT_A_NAME.sub(" ", title).strip(" .") or "list"
-    return File(f"{name}.{kind}", media_type, writer(title, made_at, songs).encode("utf-8"))
+    return File(f"{name}.{kind}", TYPES[kind], writers[kind](title, made_at, songs).encode("utf-8"))
 
 
 def _date(at: int) -> str:
