@@ -75,20 +75,22 @@ def by_ray(settings: Settings, encoders: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def measure(songs: int, listeners: int, asks: int) -> list[Measured]:
-    """The single process, then one and two encoders."""
+def measure(songs: int, listeners: int, asks: int, rounds: int) -> list[Measured]:
+    """The single process, then one and two encoders, in turn; of each the best round, since other work goes on."""
+    found: list[list[Measured]] = [[], [], []]
     with tempfile.TemporaryDirectory() as home:
         place = Place(Path(home), songs, threads=1)
         people = place.people(listeners, seed=61)
         place.db.close()
-        with served(place.settings) as server:
-            found = [crowd(server.port, people, asks, "single process")]
-        for encoders in (1, 2):
-            settings = place.settings.model_copy(update={"port": server.port + encoders})
-            with by_ray(settings, encoders):
-                name = f"Ray Serve, {encoders} encoder{'s' if encoders > 1 else ''}"
-                found.append(crowd(settings.port, people, asks, name))
-    return found
+        for _ in range(rounds):
+            with served(place.settings) as server:
+                found[0].append(crowd(server.port, people, asks, "single process"))
+            for encoders in (1, 2):
+                settings = place.settings.model_copy(update={"port": server.port + encoders})
+                with by_ray(settings, encoders):
+                    name = f"Ray Serve, {encoders} encoder{'s' if encoders > 1 else ''}"
+                    found[encoders].append(crowd(settings.port, people, asks, name))
+    return [max(several, key=lambda one: one.a_second) for several in found]
 
 
 def main() -> None:
@@ -97,10 +99,11 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=2000, help="songs of the catalogue")
     parser.add_argument("--listeners", type=int, default=100, help="listeners with an adapter each")
     parser.add_argument("--asks", type=int, default=600, help="lists asked for while measured")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds, of which the best counts")
     parser.add_argument("--machine", default="this machine", help="what the page calls the machine")
     parser.add_argument("--date", default="", help="the date of the measurement")
     chosen = parser.parse_args()
-    found = measure(chosen.songs, chosen.listeners, chosen.asks)
+    found = measure(chosen.songs, chosen.listeners, chosen.asks, chosen.rounds)
     ratios = [found[1].a_second / found[0].a_second, found[2].a_second / found[1].a_second]
     lines = [
         "# Ray beside the single process",
@@ -114,8 +117,9 @@ def main() -> None:
         *(f"| {m.what} | {m.a_second:.1f} | {m.median_ms:.0f} ms | {m.high_ms:.0f} ms |" for m in found),
         "",
         f"One encoder gives {ratios[0]:.2f} times the lists of the single process, two give {ratios[1]:.2f} times "
-        "those of one. Pages, proxy, encoders and browsers all share this machine's cores, so this shows what the "
-        "cluster costs, not what more machines bring.",
+        "those of one. The single process computes in the process of its pages, with half of the cores; an encoder has "
+        "a process of its own, which is what is gained here. A second one has no core left: pages, proxy, encoders and "
+        "browsers share this machine, so this shows what a cluster costs, not what more machines bring.",
         "",
     ]
     text = "\n".join(lines)

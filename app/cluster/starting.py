@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import secrets
 import signal
 import threading
@@ -18,6 +20,7 @@ log = logging.getLogger("earshot.cluster")
 NAME = "earshot"
 ENCODERS, PAGES, DISPATCHER = "Encoder", "Pages", "dispatcher"
 _ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+_PAGE_CPUS = 0.5
 _REQUESTS = 64  # a replica's at once: one batch
 
 
@@ -36,6 +39,11 @@ class Shape:
     trainer_resources: dict[str, float] = field(default_factory=dict)
     a_node: int = 0  # encoders on one machine at most; 0 is any number
 
+    @property
+    def needed(self) -> int:
+        """Cores that all parts reserve when every encoder runs and one retrain does."""
+        return math.ceil(self.most_encoders * self.encoder_cpus + self.pages * _PAGE_CPUS + self.trainer_cpus)
+
 
 def connect(settings: Settings, shape: Shape) -> Any:
     """Ray, connected: to the cluster that is named, or to one of its own on this machine. Raises BadInput.
@@ -53,7 +61,9 @@ def connect(settings: Settings, shape: Shape) -> Any:
     except ImportError:
         raise BadInput("This needs Ray: pip install 'earshot[cluster]'.") from None
     if not ray.is_initialized():
-        where: dict[str, Any] = {"address": shape.address} if shape.address else {"include_dashboard": False}
+        # Here cores are what Ray counts, not what it has: a retrain must find room beside the pages on two of them.
+        own = {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, shape.needed)}
+        where: dict[str, Any] = {"address": shape.address} if shape.address else own
         ray.init(namespace=NAME, log_to_driver=False, configure_logging=False, **where)
     return ray
 
@@ -89,7 +99,7 @@ def deploy(settings: Settings, shape: Shape, *, blocking: bool = True) -> None:
         serve.ingress()(Pages),
         name=PAGES,
         num_replicas=shape.pages,
-        ray_actor_options={"num_cpus": 0.5},
+        ray_actor_options={"num_cpus": _PAGE_CPUS},
         max_ongoing_requests=settings.max_requests,
         health_check_period_s=5,
         health_check_timeout_s=30,
