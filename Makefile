@@ -41,8 +41,9 @@ screenshots: setup ## Take the pictures of docs/screenshots anew
 	@tools/chromium
 	$(BIN)/python tools/screenshots.py $${EARSHOT_HOME:-.}
 
-test-faults: install ## Kill processes at every step, fill disks, damage files (long)
+test-faults: install ## Kill processes at every step, fill disks, damage files, send any input (hours)
 	$(BIN)/python -m pytest -m faults tests/faults
+	EARSHOT_TEST_INPUTS=100 $(BIN)/python -m pytest tests/web/test_any_input.py tests/web/test_any_protocol.py tests/services/imports
 
 check: install ## Lint and type-check
 	$(BIN)/ruff check app tests benchmarks tools

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -18,6 +19,7 @@ from app.db import Database
 from app.errors import BadInput, BaseProblem, EarshotError, NotFound
 from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
+from app.services import examining
 from app.services.imports.runner import Runner
 from app.services.imports.staging import Staging
 from app.services.recommending import EngineTypes
@@ -123,17 +125,27 @@ class LazyEngine:
         self._settings = settings
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+        self._loading: threading.Thread | None = None
 
-    def warm(self) -> None:
-        """Start loading; a problem is logged now and shown to whoever asks for a list."""
+    def warm(self, db: Database) -> None:
+        """Start loading; a problem is logged now and shown to whoever asks for a list. So is what is damaged."""
 
         def load() -> None:
             try:
-                self.get()
-            except EarshotError as problem:
+                engine = self.get()
+                for found in (examining.vectors(engine), *examining.adapters(db, engine)):
+                    if not found.is_well:
+                        log.error("%s: %s %s", found.what, found.said, found.mend)
+            except (EarshotError, SQLAlchemyError, OSError) as problem:
                 log.error("%s", problem)
 
-        threading.Thread(target=load, name="load-base", daemon=True).start()
+        self._loading = threading.Thread(target=load, name="load-base", daemon=True)
+        self._loading.start()
+
+    def wait(self) -> None:
+        """Until what ``warm`` started has ended."""
+        if self._loading is not None:
+            self._loading.join()
 
     @property
     def ready(self) -> bool:
@@ -158,7 +170,7 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if warm:
-            engine.warm()
+            engine.warm(db)
         if not settings.https and settings.host not in ("127.0.0.1", "localhost", "::1"):
             log.warning(
                 "plain-http: serving %s without HTTPS; passwords travel readable. See README, HTTPS.", settings.host
