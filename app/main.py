@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("earshot")
 
+_FIRST_PAGE_SECONDS = 1.0  # whoever waits for the server to start sees its first page before torch takes the processor
+
 KINDS = EngineTypes(Own, Ask, song_text)
 # One a line, so that two changes that add a room do not meet.
 ROOMS = (
@@ -124,8 +126,8 @@ class LazyEngine:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
 
-    def warm(self) -> None:
-        """Start loading; a problem is logged now and shown to whoever asks for a list."""
+    def warm(self, after: float) -> threading.Timer:
+        """Load in so many seconds unless that is cancelled; a problem is logged, and shown to who asks for a list."""
 
         def load() -> None:
             try:
@@ -133,7 +135,10 @@ class LazyEngine:
             except EarshotError as problem:
                 log.error("%s", problem)
 
-        threading.Thread(target=load, name="load-base", daemon=True).start()
+        thread = threading.Timer(after, load)
+        thread.name, thread.daemon = "load-base", True
+        thread.start()
+        return thread
 
     @property
     def ready(self) -> bool:
@@ -157,14 +162,15 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if warm:
-            engine.warm()
+        warming = engine.warm(_FIRST_PAGE_SECONDS) if warm else None
         if not settings.https and settings.host not in ("127.0.0.1", "localhost", "::1"):
             log.warning(
                 "plain-http: serving %s without HTTPS; passwords travel readable. See README, HTTPS.", settings.host
             )
         runner.resume(app.state.earshot.engine)
         yield
+        if warming is not None:
+            warming.cancel()
         runner.close()
         app.state.earshot.later.stop()
         db.close()
