@@ -238,9 +238,9 @@ class Trainer:
         return self.settings.learning_rate * min(1.0, (step + 1) / 3) * (1 - 0.9 * step / self.settings.steps)
 
     def _read(self, network: nn.Module, lower: Lower, songs: Tensor) -> Tensor:
-        """Units (S, D) of songs at some positions. Those alike in length are read together: padding costs what words do."""
+        """Units (S, D) of songs at some positions. Those alike in length go together: padding costs what words do."""
         order = torch.argsort(lower.mask[songs].sum(dim=1), stable=True)
-        read = [self.base.upper(network, lower.pick(songs[part])) for part in order.split(_READ_TOGETHER)]
+        read = [self.base.upper(network, lower.pick(songs[part])) for part in torch.split(order, _READ_TOGETHER)]
         return self._unit(torch.cat(read)[torch.argsort(order)])
 
     def _unit(self, vectors: Tensor) -> Tensor:
