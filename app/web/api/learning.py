@@ -32,7 +32,7 @@ def recommendations(
         SuggestionOut(
             song=song_out(one.song), score=one.score, loved=one.loved,
             reasons=[
-                ReasonOut(because=r.label, share=r.share, song_id=r.song.id if r.song else None) for r in one.reasons
+                ReasonOut(because=r.label, share=r.share, song_id=r.song_id) for r in one.reasons
             ],
         )
         for one in made.suggestions
