@@ -54,9 +54,9 @@ class TrainingSettings:
     @classmethod
     def for_rule(cls, rule: Rule, rank: int = 8, *, taught: bool = True) -> TrainingSettings:
         """The settings that were measured best for a ranking rule, on a base with or without a music adapter."""
-        steps = 12 if rule == "mean" else 24
+        rate = 1e-2 if rule == "mean" else 1.5e-2
         target = TargetSettings.for_base(taught=taught)
-        return cls(rule=rule, rank=rank, alpha=2 * rank, steps=steps, target=target)
+        return cls(rule=rule, rank=rank, alpha=2 * rank, learning_rate=rate, target=target)
 
 
 @dataclass(frozen=True, slots=True)
