@@ -125,7 +125,7 @@ def _kept_lists(db: Session, listener_id: str) -> Iterable[bytes]:
 
 def _put_playlists(archive: ZipFile, db: Session, listener_id: str) -> None:
     for number, (one, _) in enumerate(reversed(playlists.of(db, listener_id)), 1):
-        file = playlist_files.write("jspf", one.name, one.created_at, playlists.songs_of(db, one))
+        file = playlist_files.write(db, "jspf", one.name, one.created_at, playlists.songs_of(db, one))
         archive.writestr(f"playlists/{number}.jspf", file.content)
 
 

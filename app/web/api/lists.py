@@ -114,7 +114,7 @@ def list_file(state: Shared, who: Me, list_id: str, kind: shapes.Kind) -> Respon
     with state.db.read() as db:
         found = kept.own(db, who.id, list_id)
         songs = [came.song for came in kept.opened(db, found) if came.verdict not in UNWANTED]
-        return attachment(playlist_files.write(kind, called(found), found.created_at, songs))
+        return attachment(playlist_files.write(db, kind, called(found), found.created_at, songs))
 
 
 # -- hidden artists ---------------------------------------------------------------------------------
