@@ -18,7 +18,7 @@ from app.services import accounts, backup, preparing, privacy
 from app.services.chores import Doing
 from app.services.recommending import EngineTypes, recommend
 from app.settings import Settings
-from app.tables import Listener, Song
+from app.tables import Listener, Song, now
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -37,7 +37,7 @@ def doings(
             return f"{accounts.sweep(db)} sessions and links that had ended were removed"
 
     def save() -> str:
-        file = settings.backups / f"earshot-{strftime('%Y%m%d-%H%M%S', gmtime())}.tar.gz"
+        file = settings.backups / _name(now())
         made = backup.back_up(database, settings.adapters, file)
         asked = prove(file, open_engine(), kinds)
         gone = rotate(settings.backups, settings.backup_keep)
@@ -89,9 +89,17 @@ def _ask(db: Session, engine: Engine, kinds: EngineTypes, who: Listener, is_fit:
         raise BadInput(f"Restored on trial, the backup does not answer {who.id} with version {who.live_version}.")
 
 
+def _name(at: int) -> str:
+    return f"earshot-{strftime('%Y%m%d-%H%M%S', gmtime(at))}.tar.gz"
+
+
 def rotate(folder: Path, keep: int) -> int:
-    """Remove all but the newest backups of the schedule; returns how many."""
-    old = sorted(folder.glob("earshot-*.tar.gz"))[:-keep]
+    """Remove all but the newest backups of the schedule; returns how many.
+
+    Those whose names say a time to come were made before the clock was set back, and count as the oldest.
+    """
+    newest = _name(now())
+    old = sorted(folder.glob("earshot-*.tar.gz"), key=lambda file: (file.name <= newest, file.name))[:-keep]
     for file in old:
         file.unlink()
     return len(old)

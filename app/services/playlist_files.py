@@ -1,4 +1,4 @@
-"""A list of songs as a file for other programs: JSPF, XSPF and M3U, by names and MusicBrainz ids only, since Earshot holds no audio.
+"""A list of songs as a file for other programs: JSPF, XSPF and M3U, by names and ids, for Earshot holds no audio.
 
 Sources: https://www.xspf.org/spec, https://www.xspf.org/jspf and the extended M3U that players agree on.
 """

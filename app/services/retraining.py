@@ -51,9 +51,9 @@ def request(db: Session, listener_id: str, min_songs: int, seed: int = 0) -> Job
 
 
 def latest(db: Session, listener_id: str) -> Job | None:
-    """The listener's newest job; one that is under way comes before one that ended in the same second."""
+    """The job that is under way, whatever the clock said when it was asked for; else the newest that has ended."""
     mine = _own(listener_id)
-    newest = (Job.created_at.desc(), Job.state.in_(ACTIVE).desc(), Job.finished_at.desc())
+    newest = (Job.state.in_(ACTIVE).desc(), Job.created_at.desc(), Job.finished_at.desc())
     return db.scalar(mine.order_by(*newest).limit(1))
 
 
@@ -80,6 +80,9 @@ def reclaim(db: Session, owner: str) -> int:
     """Queue again what a dead worker left: its lease has run out, or its process on this host is gone."""
     host = owner.rsplit(":", 1)[0]
     running = db.scalars(select(Job).where(Job.state.in_(("running", "evaluated")))).all()
+    for job in running:
+        if (job.lease_until or 0) > now() + LEASE_SECONDS:  # the clock was set back; who lives renews it in time
+            job.lease_until = now() + LEASE_SECONDS
     lost = [job for job in running if (job.lease_until or 0) < now() or _is_dead(job.lease_owner, host)]
     for job in lost:
         if job.cancel_asked:

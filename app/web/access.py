@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-from app.errors import Forbidden, NotSignedIn
+from app.errors import CannotWrite, Forbidden, NotSignedIn, TooBusy
 from app.services import accounts, sharing
 from app.services.accounts import SignedIn
 from app.settings import Settings
@@ -65,7 +66,7 @@ def anyone(request: Request, state: Shared) -> SignedIn | None:
         return None
     who, stale = found
     if stale:
-        with state.db.write() as db:
+        with suppress(TooBusy, CannotWrite), state.db.write() as db:  # who only reads needs no disk to write on
             accounts.touch_session(db, token, state.settings.session_days)
     request.state.who = who
     return who

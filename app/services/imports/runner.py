@@ -102,21 +102,23 @@ class Runner:
                 self._end(row.id, "failed", "It was not run within a week, so its files were removed.")
         left = [row for row in rows if row.state in ("reading", "running", "encoding") and self._is_free(row)]
         for row in left:
-            self._take_lease_off(row)
+            self._release(row)
             self.submit(row.id, engine)
         return len(left)
 
-    def _take_lease_off(self, row: Import) -> None:
-        """A dead holder's lease may run for another minute; nobody would look at the import after that."""
-        held = (Import.id == row.id, Import.lease_owner.is_not_distinct_from(row.lease_owner))
+    def _release(self, row: Import) -> None:
+        """End a gone process's hold, which would else keep us off until its lease has run out."""
+        held = (Import.id == row.id, Import.lease_owner == row.lease_owner)
         with self.db.write() as session:
             session.execute(update(Import).where(*held).values(lease_owner=None, lease_until=None))
 
     def _is_free(self, row: Import) -> bool:
         host, _, process = (row.lease_owner or "").rpartition(":")
-        if row.lease_owner is None or (row.lease_until or 0) < now():
-            return True
-        if host != self.owner.rpartition(":")[0] or not process.isdigit() or row.lease_owner == self.owner:
+        if row.lease_owner in (None, self.owner) or not now() <= (row.lease_until or 0) <= now() + _ENCODING_LEASE:
+            return (
+                True  # our name at our start: an earlier life of ours. An end beyond any lease: the clock was set back
+            )
+        if host != self.owner.rpartition(":")[0] or not process.isdigit():
             return False
         try:
             os.kill(int(process), 0)
