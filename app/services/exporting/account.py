@@ -149,7 +149,7 @@ def _version(row: AdapterVersion, who: Listener) -> dict[str, Any]:
 
 def _put_version(archive: ZipFile, engine: Engine, listener_id: str, version: dict[str, Any]) -> bool:
     """The files of a version; false if they are no longer on disk."""
-    files = engine.store.folder(listener_id, version["id"])
+    files = engine.store.fetched(listener_id, version["id"])
     if not all(file.is_file() for file in (files.weights, files.config, files.card)):
         return False
     for file in (files.weights, files.config, files.card):
