@@ -106,6 +106,8 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
             slots=settings.slots,
             rank=settings.rank,
             cache_mb=settings.cache_mb,
+            storage=settings.storage,
+            storage_cache_mb=settings.storage_cache_mb,
             threads=threads,
             tuned=settings.models / tuned.FILE,
         )
@@ -114,9 +116,9 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
 
 def open_store(settings: Settings) -> AdapterStore:
     """The adapters on disk, without a base."""
-    from app.lm.store import AdapterStore
+    from app.lm.shared_store import store_for
 
-    return AdapterStore(settings.adapters)
+    return store_for(settings.adapters, settings.storage, settings.storage_cache_mb << 20)
 
 
 class LazyEngine:

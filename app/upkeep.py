@@ -18,7 +18,7 @@ from app.services import accounts, backup, preparing, privacy
 from app.services.chores import Doing
 from app.services.recommending import EngineTypes, recommend
 from app.settings import Settings
-from app.tables import Listener, Song
+from app.tables import Listener, Song, now
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -37,7 +37,7 @@ def doings(
             return f"{accounts.sweep(db)} sessions and links that had ended were removed"
 
     def save() -> str:
-        file = settings.backups / f"earshot-{strftime('%Y%m%d-%H%M%S', gmtime())}.tar.gz"
+        file = settings.backups / _name(now())
         made = backup.back_up(database, settings.adapters, file)
         asked = prove(file, open_engine(), kinds)
         gone = rotate(settings.backups, settings.backup_keep)
@@ -48,7 +48,8 @@ def doings(
 
     regular = {"tidy": Doing(tidy, _DAY), "shred": Doing(shred)}
     hours = settings.backup_hours
-    return regular | ({"backup": Doing(save, hours * 3600)} if hours and database.is_sqlite else {})
+    here = database.is_sqlite and not settings.storage  # what is shared is backed up where it lies
+    return regular | ({"backup": Doing(save, hours * 3600)} if hours and here else {})
 
 
 def prove(file: Path, engine: Engine, kinds: EngineTypes) -> int:
@@ -61,7 +62,7 @@ def prove(file: Path, engine: Engine, kinds: EngineTypes) -> int:
         preparing.migrate(settings.url)
         restored = Database(settings.url)
         try:
-            trial = Engine(engine.base, dataclasses.replace(engine.settings, adapters=settings.adapters))
+            trial = Engine(engine.base, dataclasses.replace(engine.settings, adapters=settings.adapters, storage=""))
             with restored.read() as db:
                 people = _to_ask(db)
                 for who in people:
@@ -89,12 +90,26 @@ def _ask(db: Session, engine: Engine, kinds: EngineTypes, who: Listener, is_fit:
         raise BadInput(f"Restored on trial, the backup does not answer {who.id} with version {who.live_version}.")
 
 
+def _name(at: int) -> str:
+    return f"earshot-{strftime('%Y%m%d-%H%M%S', gmtime(at))}.tar.gz"
+
+
 def rotate(folder: Path, keep: int) -> int:
-    """Remove all but the newest backups of the schedule; returns how many."""
-    old = sorted(folder.glob("earshot-*.tar.gz"))[:-keep]
+    """Remove all but the newest backups of the schedule; returns how many.
+
+    Those whose names say a time to come were made before the clock was set back, and count as the oldest.
+    """
+    newest = _name(now())
+    old = sorted(folder.glob("earshot-*.tar.gz"), key=lambda file: (file.name <= newest, file.name))[:-keep]
     for file in old:
         file.unlink()
     return len(old)
+
+
+def _keep_only_shared(settings: Settings, songs: set[int]) -> int:
+    from app.lm.shared_vectors import keep_only
+
+    return keep_only(settings.vectors, settings.storage, songs)
 
 
 def shred_all(database: Database, settings: Settings) -> str:
@@ -106,7 +121,7 @@ def shred_all(database: Database, settings: Settings) -> str:
 
     with database.read() as db:
         songs = set(db.scalars(select(Song.id)))
-    gone = keep_only(settings.vectors, songs)
+    gone = _keep_only_shared(settings, songs) if settings.storage else keep_only(settings.vectors, songs)
     if not privacy.shred(database):
         raise TooBusy("Somebody was reading the database; what was deleted is shredded in a minute.")
     return f"the database was rewritten, {gone} vectors of songs that are gone were removed"

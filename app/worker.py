@@ -126,7 +126,7 @@ class Worker:
         """Remove what a kill left on disk that no row speaks of."""
         store = self.store
         store.sweep()
-        on_disk = {p.name: store.versions(p.name) for p in store.root.glob("*") if p.is_dir()}
+        on_disk = {listener: store.versions(listener) for listener in store.listeners()}
         with self.db.read() as session:
             lost = retraining.orphans(session, on_disk)
         for listener, version in lost:

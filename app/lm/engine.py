@@ -20,11 +20,13 @@ from app.lm.locate import locate
 from app.lm.lora import LoraFacts, lora_facts
 from app.lm.ranking import Ranked, Rule, Taste
 from app.lm.scoring import Scored, Scores
+from app.lm.shared_store import store_for
+from app.lm.shared_vectors import vectors_for
 from app.lm.slots import SlotBank
-from app.lm.store import AdapterStore, LoraTensors
+from app.lm.store import LoraTensors
 from app.lm.towers import Adapter, Towers
 from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, read_by, settings_dict
-from app.lm.vectors import CatalogueVectors, Floats, Snapshot, unit
+from app.lm.vectors import Floats, Snapshot, unit
 from app.lm.views import Views
 
 HELD_OUT_SHARE = 0.2
@@ -49,6 +51,8 @@ class EngineSettings:
     rule: Rule = "interest"
     tuned: Path | None = None
     cache_mb: int = 256
+    storage: str = ""
+    storage_cache_mb: int = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,8 @@ class Engine(Views):
     def __init__(self, base: Base, settings: EngineSettings) -> None:
         self.base, self.settings = base, settings
         self.fingerprint = base.fingerprint
-        self.vectors = CatalogueVectors(settings.vectors, base.fingerprint, base.dimension)
-        self.store = AdapterStore(settings.adapters)
+        self.vectors = vectors_for(settings.vectors, base.fingerprint, base.dimension, settings.storage)
+        self.store = store_for(settings.adapters, settings.storage, settings.storage_cache_mb * _MB)
         self.bank = SlotBank(base, settings.rank, settings.slots)
         # Adapters, vectors and scores share the room evenly.
         self.towers = Towers(base, self.bank, self.store, settings.cache_mb * _MB // 3)

@@ -32,8 +32,8 @@ def song(db: Session, song_id: int) -> Song:
 
 
 def songs(db: Session, ids: Iterable[int]) -> dict[int, Song]:
-    """Songs by id; ids that are not there are left out."""
-    wanted, found = list(ids), {}
+    """Songs by id; ids that are not there are left out, as are those that no database can be asked for."""
+    wanted, found = [song_id for song_id in ids if 0 < song_id < 2**63], {}
     for start in range(0, len(wanted), _CHUNK):
         for row in db.scalars(select(Song).where(Song.id.in_(wanted[start : start + _CHUNK]))):
             found[row.id] = row

@@ -35,11 +35,16 @@ def ask(db: Session, name: str) -> None:
 
 
 def schedule(db: Session, doings: Mapping[str, Doing]) -> None:
-    """Note when each regular chore is due first: one whole period from now, so that a first start is left alone."""
+    """Note when each regular chore is due first: one whole period from now, so that a first start is left alone.
+
+    One that would be due later than it ever may be, since the clock was set back, is due after one period too.
+    """
     for name, doing in doings.items():
         chore = db.get(Chore, name)
         if chore is None and doing.every:
             db.add(Chore(name=name, due_at=now() + doing.every))
+        elif chore is not None and (chore.due_at or 0) > now() + max(doing.every, _DAY):
+            chore.due_at = now() + doing.every
 
 
 def run_due(database: Database, doings: Mapping[str, Doing]) -> int:

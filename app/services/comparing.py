@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from app.errors import NotFound
-from app.services import catalogue, hiding, history
+from app.services import catalogue, hiding, history, retraining
 from app.services.recommending import EngineTypes
-from app.services.text import show
-from app.tables import AdapterVersion, Song
+from app.tables import Song
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
@@ -68,7 +66,4 @@ def side_by_side(
 def _label(db: Session, listener: str, version: str) -> str:
     if version == BASE:
         return "the base"
-    found = db.get(AdapterVersion, version) if version.isascii() and version.isalnum() else None
-    if found is None or found.listener_id != listener:
-        raise NotFound(f"You have no version {show(version)}.")
-    return f"version {found.number}"
+    return f"version {retraining.own_version(db, listener, version).number}"

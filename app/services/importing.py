@@ -165,12 +165,12 @@ class Taker:
             "listener_id": self.listener, "song_id": song, "listened_at": row.at, "plays": row.plays,
             "rating": row.rating, "ended": row.ended, "source": row.source or source, "album": row.album,
             "duration_ms": row.duration_ms, "played_ms": row.played_ms, "import_id": self.import_id,
-            "created_at": self._clock,
+            "created_at": self._clock, "learn": row.learn,
         }  # fmt: skip
 
     def _aside_values(self, song: int, row: Row, source: str, match: Known) -> dict[str, Any]:
         values = self._values(song, row, source) | {"repeats_id": match.listen}
-        del values["plays"], values["created_at"]
+        del values["plays"], values["created_at"], values["learn"]
         return values
 
     # -- undated listens ------------------------------------------------------------------------

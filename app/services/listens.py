@@ -27,10 +27,10 @@ Verdict = Literal["love", "dislike", "not_now", "know"]
 
 
 def check_time(at: int) -> int:
-    """A time of listening in whole seconds. Raises BadInput outside [October 2002, now + 1 h]."""
+    """A time of listening in whole seconds. Raises BadInput outside [October 2002, now + 1 h)."""
     if at < EARLIEST:
         raise BadInput(f"A listen at {_shown(at)} is before October 2002, the earliest time taken.")
-    if at > now() + AHEAD:
+    if at >= now() + AHEAD:
         raise BadInput(f"A listen at {_shown(at)} lies in the future.")
     return at
 

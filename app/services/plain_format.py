@@ -24,7 +24,8 @@ _WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row that can be taken. ``at`` None is undated; an empty ``source`` is the import's own."""
+    """One row that can be taken. ``at`` None is undated; an empty ``source`` is the import's own; ``learn`` as in
+    tables.Listen."""
 
     line: int
     artist: str
@@ -39,6 +40,7 @@ class Row:
     played_ms: int | None = None
     ended: str = "played"
     source: str = ""
+    learn: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from app.tables_players import NowPlaying
 
 _UNKNOWN_LENGTH_SECONDS = 600
 _GRACE_SECONDS = 30
+_CLOCK_SECONDS = 60  # by which a clock may be set back without ending what plays
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def of(db: Session, listener_id: str) -> Playing | None:
 def _playing(db: Session, viewer: str, whose: ColumnElement[bool]) -> list[Playing]:
     rows = db.execute(
         select(NowPlaying, Listener).join(Listener, Listener.id == NowPlaying.listener_id)
-        .where(NowPlaying.until > now(), whose)
+        .where(NowPlaying.until > now(), NowPlaying.since <= now() + _CLOCK_SECONDS, whose)
         .order_by((Listener.id == viewer).desc(), Listener.name_key)
     ).all()  # fmt: skip
     found = []

@@ -51,9 +51,9 @@ def request(db: Session, listener_id: str, min_songs: int, seed: int = 0) -> Job
 
 
 def latest(db: Session, listener_id: str) -> Job | None:
-    """The listener's newest job; one that is under way comes before one that ended in the same second."""
+    """The job that is under way, whatever the clock said when it was asked for; else the newest that has ended."""
     mine = _own(listener_id)
-    newest = (Job.created_at.desc(), Job.state.in_(ACTIVE).desc(), Job.finished_at.desc())
+    newest = (Job.state.in_(ACTIVE).desc(), Job.created_at.desc(), Job.finished_at.desc())
     return db.scalar(mine.order_by(*newest).limit(1))
 
 
@@ -80,6 +80,9 @@ def reclaim(db: Session, owner: str) -> int:
     """Queue again what a dead worker left: its lease has run out, or its process on this host is gone."""
     host = owner.rsplit(":", 1)[0]
     running = db.scalars(select(Job).where(Job.state.in_(("running", "evaluated")))).all()
+    for job in running:
+        if (job.lease_until or 0) > now() + LEASE_SECONDS:  # the clock was set back; who lives renews it in time
+            job.lease_until = now() + LEASE_SECONDS
     lost = [job for job in running if (job.lease_until or 0) < now() or _is_dead(job.lease_owner, host)]
     for job in lost:
         if job.cancel_asked:
@@ -202,13 +205,19 @@ def versions(db: Session, listener_id: str) -> list[AdapterVersion]:
     return list(db.scalars(mine.order_by(AdapterVersion.number.desc())))
 
 
+def own_version(db: Session, listener_id: str, version: str) -> AdapterVersion:
+    """A listener's own version. Raises NotFound, also for somebody else's."""
+    found = db.get(AdapterVersion, version) if version.isascii() and version.isalnum() else None
+    if found is None or found.listener_id != listener_id:
+        raise NotFound(f"You have no version {show(version)}.")
+    return found
+
+
 def go_live(db: Session, listener_id: str, version: str | None) -> None:
     """Make one of the listener's versions answer, or the base (None). Raises NotFound."""
     listener = db.get_one(Listener, listener_id)
     if version is not None:
-        found = db.get(AdapterVersion, version)
-        if found is None or found.listener_id != listener_id:
-            raise NotFound(f"You have no version {show(version)}.")
+        own_version(db, listener_id, version)
     listener.live_version = version
 
 

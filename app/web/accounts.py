@@ -25,17 +25,20 @@ _MOST_PICKS = 30
 
 
 def _signed_in(request: Request, state: State, listener_id: str, path: str) -> Response:
-    """A new session under a new id, whatever the browser sent before."""
+    response = go(path)
+    set_cookie(response, state.settings, under_new_session(request, state, listener_id))
+    return response
+
+
+def under_new_session(request: Request, state: State, listener_id: str) -> str:
+    """The token of a new session under a new id, whatever the browser sent before."""
     old = request.cookies.get(cookie_name(state.settings))
     with state.db.write() as db:
         if old:
             accounts.end_session(db, old)
-        token = accounts.start_session(
+        return accounts.start_session(
             db, listener_id, state.settings.session_days, request.headers.get("user-agent", "")
         )
-    response = go(path)
-    set_cookie(response, state.settings, token)
-    return response
 
 
 @router.get("/setup")
@@ -51,19 +54,20 @@ def setup(request: Request, state: Shared, name: Text = "", password: Text = "",
     try:
         with state.db.write() as db:
             listener = accounts.first_listener(db, name, password)
-            _try_zone(db, listener, time_zone)
+            try_zone(db, listener, time_zone)
     except (BadInput, Conflict) as problem:
-        return page(request, "setup.html", problem.status, error=str(problem), name=_again(name))
+        return page(request, "setup.html", problem.status, error=str(problem), name=again(name))
     return _signed_in(request, state, listener.id, "/welcome")
 
 
-def _try_zone(db: Session, listener: Listener, zone: str) -> None:
+def try_zone(db: Session, listener: Listener, zone: str) -> None:
     """The browser's own zone is a convenience: one that is unknown here leaves UTC."""
     with contextlib.suppress(BadInput):
         accounts.set_time_zone(db, listener, zone or "UTC")
 
 
-def _again(name: str) -> str:
+def again(name: str) -> str:
+    """A name as it was sent, fit to be shown and looked up."""
     return name.encode("utf-8", "replace").decode()[:100]
 
 
@@ -79,16 +83,21 @@ def login_form(request: Request, state: Shared, who: Stranger, next: str = "/") 
 
 @router.post("/login")
 def login(request: Request, state: Shared, name: Text = "", password: Text = "", next: Text = "/") -> Response:
-    state.limiter.count(LOGIN, account=_again(name))
-    with state.db.read() as db:
-        listener = db.scalar(select(Listener).where(Listener.name_key == fold(_again(name))))
+    state.limiter.count(LOGIN, account=again(name))
     try:
-        found = accounts.check_credentials(listener, password)
+        found = checked(state, name, password)
     except NotSignedIn as problem:
         return page(
-            request, "login.html", problem.status, error=str(problem), name=_again(name), next=local_path(next, "/")
+            request, "login.html", problem.status, error=str(problem), name=again(name), next=local_path(next, "/")
         )
     return _signed_in(request, state, found.id, local_path(next, "/"))
+
+
+def checked(state: State, name: str, password: str) -> Listener:
+    """Who has that name and password. Raises NotSignedIn."""
+    with state.db.read() as db:
+        listener = db.scalar(select(Listener).where(Listener.name_key == fold(again(name))))
+    return accounts.check_credentials(listener, password)
 
 
 @router.post("/logout")
@@ -116,13 +125,13 @@ def join(
     try:
         with state.db.write() as db:
             listener = accounts.join(db, token, name, password)
-            _try_zone(db, listener, time_zone)
+            try_zone(db, listener, time_zone)
     except (BadInput, Conflict) as problem:
         with state.db.read() as db:
             link = accounts.open_invite(db, token)
             known = db.get_one(Listener, link.for_listener).name if link.for_listener else ""
         return page(
-            request, "join.html", problem.status, error=str(problem), name=_again(name), known=known, host="",
+            request, "join.html", problem.status, error=str(problem), name=again(name), known=known, host="",
             token=token,
         )  # fmt: skip
     return _signed_in(request, state, listener.id, "/welcome")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -10,7 +11,7 @@ from starlette.responses import Response
 from app.services import accounts, administering, chores, retraining
 from app.web.access import Me, Shared
 from app.web.health import missing
-from app.web.rendering import go, page
+from app.web.rendering import State, go, page
 
 router = APIRouter(prefix="/admin")
 
@@ -20,18 +21,27 @@ def overview(request: Request, state: Shared, who: Me) -> Response:
     return _page(request, state)
 
 
-def _page(request: Request, state: Shared, link: str = "", link_for: str = "") -> Response:
+def places(state: State) -> list[tuple[str, Path]]:
+    """Where data lies, in words; everything first."""
     settings = state.settings
-    places = [
+    return [
         ("data, with everything in it", settings.data), ("catalogue vectors", settings.vectors),
         ("backups", settings.backups), ("adapters", settings.adapters),
     ]  # fmt: skip
+
+
+def backups(state: State) -> list[str]:
+    """Names of the backups, newest first."""
+    return sorted((file.name for file in state.settings.backups.glob("*.tar.gz")), reverse=True)
+
+
+def _page(request: Request, state: State, link: str = "", link_for: str = "") -> Response:
     with state.db.read() as db:
         return page(
             request, "admin.html", people=administering.people(db), invites=administering.invites(db),
-            jobs=administering.jobs(db), chores=administering.chores(db), storage=administering.storage(places),
+            jobs=administering.jobs(db), chores=administering.chores(db), storage=administering.storage(places(state)),
             missing=missing(state), active=retraining.ACTIVE, link=link, link_for=link_for,
-            backups=sorted((f.name for f in settings.backups.glob("*.tar.gz")), reverse=True),
+            backups=backups(state),
         )  # fmt: skip
 
 

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Form, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from app.errors import BadInput, Conflict, EarshotError, NotFound, TooBusy
+from app.errors import BadInput, Conflict, EarshotError, NotFound, TooBusy, TooManyTries
 from app.services import audioscrobbler_format as wire
 from app.services import catalogue, listens, playing, submitting, tokens
 from app.services.audioscrobbler_format import ScrobblerError
 from app.services.tokens import Holder
 from app.web.access import Me, Shared
+from app.web.limits import PLAYER
 from app.web.rendering import State, page, state_of
 from app.web.tokens_access import seen
 
@@ -39,6 +40,8 @@ async def audioscrobbler(request: Request) -> Response:
         return _failed(form, problem)
     except TooBusy as problem:
         return _failed(form, ScrobblerError(16, str(problem), 503))
+    except TooManyTries as problem:
+        return _failed(form, ScrobblerError(29, str(problem), 503), problem.retry_after or 10)
     except (BadInput, Conflict, NotFound) as problem:
         return _failed(form, ScrobblerError(6, str(problem), 400))
     except EarshotError as problem:
@@ -68,8 +71,8 @@ def _write(form: Mapping[str, str], tree: Tree) -> Response:
     return Response(wire.as_xml(tree), media_type="text/xml")
 
 
-def _failed(form: Mapping[str, str], problem: ScrobblerError) -> Response:
-    headers = {"Retry-After": "10"} if problem.status == 503 else {}
+def _failed(form: Mapping[str, str], problem: ScrobblerError, wait: int = 10) -> Response:
+    headers = {"Retry-After": str(wait)} if problem.status == 503 else {}
     message = str(problem).encode("utf-8", "backslashreplace").decode()
     if form.get("format", "").casefold() == "json":
         return JSONResponse({"error": problem.code, "message": message}, problem.status, headers)
@@ -83,6 +86,8 @@ def _call(state: State, client: str, form: Mapping[str, str]) -> Tree:
     method = _METHODS.get(form.get("method", "").casefold())
     if method is None:
         raise ScrobblerError(3, "Invalid method: no such method in this package.", 400)
+    if method is _get_mobile_session:
+        state.limiter.count(PLAYER, address=client, account=form.get("username", ""))
     return method(state, form)
 
 

@@ -18,16 +18,20 @@ router = APIRouter(prefix="/friends")
 _DAYS = (1, 7, 14, 30)
 
 
+def invite_days(state: State) -> list[int]:
+    """How many days a link may last."""
+    return sorted({*_DAYS, state.settings.invite_days})
+
+
 def _circle(request: Request, state: State, who: SignedIn, link: str = "") -> Response:
     with state.db.read() as db:
         visible = set(db.scalars(sharing.visible(who.id)))
         named = sharing.shared_with(db, who.id)
         people, invites = accounts.everyone(db), accounts.open_invites(db, who.id)
         shared = circle_adapter.status(db, who.id, state.settings.min_songs)
-    days = sorted({*_DAYS, state.settings.invite_days})
     return page(
-        request, "friends.html", people=people, visible=visible, named=named, invites=invites, link=link, days=days,
-        usual=state.settings.invite_days, shared=shared,
+        request, "friends.html", people=people, visible=visible, named=named, invites=invites, link=link,
+        days=invite_days(state), usual=state.settings.invite_days, shared=shared,
     )  # fmt: skip
 
 
@@ -39,7 +43,7 @@ def circle(request: Request, state: Shared, who: Me) -> Response:
 @router.post("/invite")
 def invite(request: Request, state: Shared, who: Me, days: Annotated[str, Form()] = "") -> Response:
     """A new link, shown this once: only its hash is kept."""
-    allowed = {str(d): d for d in (*_DAYS, state.settings.invite_days)} | {"": state.settings.invite_days}
+    allowed = {str(d): d for d in invite_days(state)} | {"": state.settings.invite_days}
     if days not in allowed:
         raise BadInput(f"A link lasts {', '.join(map(str, _DAYS))} days.")
     with state.db.write() as db:

@@ -41,7 +41,10 @@ def _answer(problem: Exception) -> Response:
     if isinstance(problem, BadInput | Conflict):
         return _failed(400, str(problem))
     if isinstance(problem, EarshotError):
-        return _failed(problem.status, str(problem))
+        answer = _failed(problem.status, str(problem))
+        if problem.retry_after:
+            answer.headers["Retry-After"] = str(problem.retry_after)
+        return answer
     if isinstance(problem, RequestValidationError):
         first = problem.errors()[0]
         return _failed(400, f"{first['loc'][-1]}: {first['msg']}")

@@ -57,24 +57,35 @@ def end_session(state: Shared, who: Me, session: Text = "") -> Response:
 @router.post("/password")
 def password(request: Request, state: Shared, who: Me, current: Text = "", new: Text = "") -> Response:
     """A new password ends every session; this browser gets a new one."""
+    response = go("/settings#password")
+    set_cookie(response, state.settings, new_password(request, state, who, current, new))
+    return response
+
+
+def new_password(request: Request, state: State, who: SignedIn, current: str, new: str) -> str:
+    """Change a password; returns the token of the session that goes on. Raises BadInput."""
     with state.db.write() as db:
         accounts.change_password(db, who.id, current, new)
-        token = accounts.start_session(db, who.id, state.settings.session_days, request.headers.get("user-agent", ""))
-    response = go("/settings#password")
-    set_cookie(response, state.settings, token)
-    return response
+        return accounts.start_session(db, who.id, state.settings.session_days, request.headers.get("user-agent", ""))
 
 
 @router.post("/delete")
 def delete(request: Request, state: Shared, who: Me, current: Text = "") -> Response:
-    """Leave for good: rows now, files now, what is left in free pages and the log of writes within minutes."""
+    leave(state, who, current)
+    response = go("/login")
+    forget_cookie(response, state.settings)
+    return response
+
+
+def leave(state: State, who: SignedIn, current: str) -> None:
+    """Leave for good: rows now, files now, what is left in free pages and the log of writes within minutes.
+
+    Raises BadInput for a wrong password, Conflict for the only administrator of others.
+    """
     with state.db.write() as db:
         if not accounts.has_password(db, who.id, current):
             raise BadInput("The password is not that; nothing was deleted.")
         privacy.delete_account(db, who.id)
-    privacy.remove_files([state.settings.adapters, state.settings.data / "imports"], who.id)
+    privacy.remove_files([state.settings.adapters, state.settings.data / "imports"], who.id, state.settings.storage)
     if state.engine.ready:
         state.engine.get().forget(who.id)
-    response = go("/login")
-    forget_cookie(response, state.settings)
-    return response

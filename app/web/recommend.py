@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
+from app.errors import CannotWrite, TooBusy
 from app.services import catalogue, hiding, kept, listens
 from app.services.accounts import SignedIn
 from app.services.recommending import WISH_MOST, Recommended, recommend
@@ -17,6 +19,7 @@ from app.tables import HiddenArtist, Listen, Song
 from app.web.access import Me, Shared
 from app.web.rendering import State, go, local_path, page, wants_json, with_query
 
+log = logging.getLogger("earshot")
 router = APIRouter()
 
 Text = Annotated[str, Form()]
@@ -77,14 +80,19 @@ def ask(
 
 
 def _keep(state: State, who: SignedIn, question: Question, made: Recommended) -> str:
+    """The kept list's id; "" for an empty list, and for one that is shown though it cannot be kept just now."""
     if not made.suggestions:
         return ""
     songs = [entry.song.id for entry in made.suggestions]
-    with state.db.write() as db:
-        return kept.keep(
-            db, who.id, mode=question.mode, wish=question.wish, adventure=question.adventure, version=made.version,
-            songs=songs,
-        ).id  # fmt: skip
+    try:
+        with state.db.write() as db:
+            return kept.keep(
+                db, who.id, mode=question.mode, wish=question.wish, adventure=question.adventure, version=made.version,
+                songs=songs,
+            ).id  # fmt: skip
+    except (TooBusy, CannotWrite) as problem:
+        log.warning("a list was shown and not kept: %s", problem)
+        return ""
 
 
 def _while_loading(request: Request, state: State, who: SignedIn, question: Question) -> Response:

@@ -1,13 +1,14 @@
-"""Who asks by an API token, and whether it may. access.py says which routes ask this way."""
+"""Who asks by an API token, and whether it may. rules.py says which routes ask this way."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from fastapi import Request
 
-from app.errors import Forbidden, NotSignedIn
+from app.errors import CannotWrite, Forbidden, NotSignedIn, TooBusy
 from app.services import tokens
 from app.services.tokens import Holder
 from app.web.rendering import State, state_of
@@ -27,7 +28,7 @@ def sent_token(request: Request) -> str | None:
 def seen(state: State, holder: Holder | None) -> Holder | None:
     """The holder, with a note now and then that the token is in use."""
     if holder is not None and holder.is_stale:
-        with state.db.write() as db:
+        with suppress(TooBusy, CannotWrite), state.db.write() as db:  # who only reads needs no disk to write on
             tokens.touch(db, holder.token_id)
     return holder
 

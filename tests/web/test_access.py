@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from app.db import Database
 from app.services import accounts
 from app.tables import Listener, Table
-from app.web.access import ADMIN, LINK, MEMBER, OPEN, OWN, RULES, SHARED, TOKEN, Rule
+from app.web.rules import ADMIN, LINK, MEMBER, OPEN, OWN, RULES, SHARED, TOKEN, Rule
 from tests.web.conftest import browser
 from tests.web.things import FORMS, MAKERS, SECRET, filled, furnish
 
@@ -28,7 +28,7 @@ def keys_of(app: FastAPI) -> list[str]:
     found = []
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, Mount):
-            assert context.path == "/static", f"{context.path} is mounted past the rules of app/web/access.py"
+            assert context.path == "/static", f"{context.path} is mounted past the rules of app/web/rules.py"
             continue
         assert isinstance(context.original_route, APIRoute), f"{context.path} is no route that the rules know of"
         found += [f"{method} {context.path}" for method in sorted(context.methods or ())]
@@ -38,8 +38,8 @@ def keys_of(app: FastAPI) -> list[str]:
 def test_every_route_has_a_rule_and_every_rule_a_route(app: FastAPI) -> None:
     there = set(keys_of(app))
     assert len(there) > 30
-    assert sorted(there - set(RULES)) == [], "add a line for each to RULES in app/web/access.py"
-    assert sorted(set(RULES) - there) == [], "RULES in app/web/access.py speaks of routes that are gone"
+    assert sorted(there - set(RULES)) == [], "add a line for each to RULES in app/web/rules.py"
+    assert sorted(set(RULES) - there) == [], "RULES in app/web/rules.py speaks of routes that are gone"
 
 
 def test_whatever_names_a_thing_in_its_path_is_tried_with_a_real_one(app: FastAPI) -> None:
@@ -75,8 +75,12 @@ class Scene:
             def make(name: str) -> str:
                 return MAKERS[name](session, self.owner)
 
-            url = filled(path, made, make)
-            form = {field: filled(value, made, make) for field, value in FORMS.get(key, {}).items()}
+            def fill(value: Any) -> Any:
+                if isinstance(value, dict):
+                    return {fill(name): fill(inner) for name, inner in value.items()}
+                return filled(value, made, make)
+
+            url, form = filled(path, made, make), fill(FORMS.get(key, {}))
         before = self.rows()
         sent = {} if method == "GET" else {"json": form} if path.startswith("/api/v1/") else {"data": form}
         answer = self.browsers[role].request(method, url, headers={"accept": "text/html"}, **sent)

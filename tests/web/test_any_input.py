@@ -20,8 +20,8 @@ from starlette.testclient import TestClient
 
 from app.db import Database
 from app.tables import Listener
-from app.web.access import RULES, TOKEN
 from app.web.limits import LIMITS
+from app.web.rules import RULES, TOKEN
 
 pytestmark = pytest.mark.slow
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +19,12 @@ from app.serving import server_config
 from app.settings import Settings
 from app.tables import Listener
 from app.web import accounts as room
+from app.web import audioscrobbler as players
 from app.web.limits import LIMITS, Limit, Limiter
+from app.web.rules import RULES
 
 GOOD = "a good long password"
-FEW = Limit("sign-in", "5 per hour", "2 per hour")
+FEW = Limit("sign-in", 3600, address=5, account=2)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +32,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same limits with small numbers."""
     monkeypatch.setitem(LIMITS, "POST /login", FEW)
     monkeypatch.setattr(room, "LOGIN", FEW)
-    monkeypatch.setitem(LIMITS, "POST /taste/retrain", Limit("retrain", "5 per hour", "2 per hour"))
+    monkeypatch.setitem(LIMITS, "POST /taste/retrain", Limit("retrain", 3600, address=5, account=2))
 
 
 def try_login(client: TestClient | httpx.Client, name: str, **headers: str) -> int:
@@ -61,12 +64,57 @@ def test_retrains_are_counted_for_the_account(me: TestClient, friend: TestClient
     assert friend.post("/taste/retrain").status_code == 409, "her friend has tries of his own"
 
 
+GUESSED_OR_COSTLY = re.compile(
+    r"(POST|PUT) .*/"
+    r"(login|v1/sessions|setup|join/.*|invites?|retrain|tokens|auth/|password|settings/delete|leave)"
+)
+
+
 def test_what_is_worth_guessing_or_costly_has_a_limit() -> None:
-    assert {"POST /login", "POST /setup", "POST /join/{token}", "POST /taste/retrain"} <= set(LIMITS)
+    unsafe = {key for key in RULES if GUESSED_OR_COSTLY.fullmatch(key) and "{blend}" not in key}
+    assert unsafe == set(LIMITS), "a route that guesses or costs needs a line in LIMITS, and a line there a route"
+
+
+@pytest.mark.parametrize("key", sorted(LIMITS))
+def test_every_limit_is_held_by_its_route_for_the_address_and_for_the_account(
+    app: FastAPI, me: TestClient, friend: TestClient, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    method, path = key.split(" ")
+    url = path.replace("{token}", "none")
+    monkeypatch.setitem(LIMITS, key, Limit("x", 3600, address=3, account=2))
+    mine = [me.request(method, url).status_code for _ in range(4)]
+    theirs = [friend.request(method, url).status_code for _ in range(2)]
+    assert [code == 429 for code in mine] == [False, False, True, True], mine
+    assert 429 in theirs, "by then one address has tried too often"
+
+
+def test_a_players_sign_in_is_counted_for_the_address_and_for_the_name(
+    stranger: TestClient, admin: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(players, "PLAYER", Limit("x", 3600, address=3, account=2))
+
+    def try_token(name: str) -> tuple[int, int]:
+        asked = {"method": "auth.getMobileSession", "username": name, "password": "no token", "format": "json"}
+        answer = stranger.post("/2.0/", data=asked)
+        return answer.status_code, answer.json()["error"]
+
+    assert [try_token(name) for name in ("Ana", "ana", "ANA", "Ben")] == [(403, 4), (403, 4), (503, 29), (503, 29)]
+
+
+def test_what_is_no_longer_in_any_window_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1_000.0]
+    monkeypatch.setattr("app.web.limits.time.monotonic", lambda: clock[0])
+    limiter, one = Limiter(), Limit("x", 60, address=1, account=1)
+    for n in range(900):
+        limiter.count(one, account=f"guess {n}")
+    clock[0] += 61
+    for n in range(100):
+        limiter.count(one, account=f"again {n}")
+    assert len(limiter._tries) == 100
 
 
 def test_a_household_with_ipv6_is_one_address() -> None:
-    limiter, one = Limiter(), Limit("x", "1 per hour", "1 per hour")
+    limiter, one = Limiter(), Limit("x", 3600, address=1, account=1)
     limiter.count(one, address="2001:db8:1:2::1")
     limiter.count(one, address="2001:db8:1:3::1")
     with pytest.raises(TooManyTries):

@@ -150,6 +150,7 @@ BAD: dict[str, Any] = {
     "no json": b"{", "not utf-8": b'{"listen_type":"single\xff"}', "deep": b"[" * 100_000, "empty": b"", "list": [],
     "number": 5, "null": None, "no payload": {"listen_type": "single"}, "no type": {"payload": [listen()]},
     "unknown type": {"listen_type": "double", "payload": [listen()]},
+    "three keys of the document": {"listen_type": "single", "payload": [listen()], "more": 1},
     "no listens": {"listen_type": "import", "payload": []},
     "payload no list": {"listen_type": "import", "payload": {"a": 1}},
     "two as single": {"listen_type": "single", "payload": [listen(), listen(AT + 1000)]},
@@ -353,7 +354,7 @@ def test_too_many_requests_are_503_and_the_headers_say_when_to_come_back(app: Fa
 
 def test_the_count_of_requests_is_each_tokens_own_and_ends_with_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1_000.0]
-    monkeypatch.setattr("app.web.rate.time.time", lambda: clock[0])
+    monkeypatch.setattr("app.web.rate.time.monotonic", lambda: clock[0])
     rate = Rate(limit=2)
     assert [rate.take("a").allowed for _ in range(3)] == [True, True, False]
     assert rate.take("b").allowed

@@ -13,7 +13,7 @@ from app.db import Database
 from app.main import create_app
 from app.settings import Settings
 from app.tables import Listener
-from app.web.access import LINK, OPEN, RULES, TOKEN
+from app.web.rules import LINK, OPEN, RULES, TOKEN
 
 # What tests/web/test_access.py proves to be all routes of the app. Those for API tokens have their own protection.
 BROWSER = [key.split(" ", 1) for key, rule in RULES.items() if rule is not TOKEN]

@@ -68,7 +68,7 @@ def test_the_log_has_no_title_no_name_no_token_and_no_address(
     def bug(what: str) -> None:
         raise RuntimeError
 
-    from app.web.access import OPEN, RULES
+    from app.web.rules import OPEN, RULES
 
     RULES["GET /bug/{what}"] = OPEN
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -113,9 +114,15 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
     "key:path": lambda db, owner: db.scalar(select(Song.artist_key).order_by(Song.id).limit(1)) or "",
 }
 
-FORMS: dict[str, dict[str, str]] = {
+FORMS: dict[str, dict[str, Any]] = {
     "POST /taste/live": {"version": "{version}"},
     "PUT /api/v1/taste/live": {"version": "{version}"},
+    "PATCH /api/v1/playlists/{playlist_id}": {"name": "Renamed"},
+    "POST /api/v1/playlists/{playlist_id}/songs": {"song_id": "{song_id}"},
+    "PUT /api/v1/playlists/{playlist_id}/songs/{song_id}": {"place": "1"},
+    "PUT /api/v1/blends/{blend}/weights": {"weights": {"{person}": "3"}},
+    "POST /api/v1/lists": {"mode": "discover"},
+    "PUT /api/v1/circle": {"join": "true"},
     "POST /api/v1/imports/{import_id}/run": {"shift_minutes": "0"},
     "PUT /api/v1/listens/{listen_id}": {"listened_at": "1700000000", "ended": "skipped"},
     "POST /listens/{listen_id}/edit": {"when": "2024-01-01T10:00", "ended": "skipped"},

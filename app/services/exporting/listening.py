@@ -29,7 +29,7 @@ def _listens(db: Session, listener: str) -> Iterable[Any]:
     """A listener's listens with their songs, oldest first and undated ones last, never all in memory."""
     columns = select(
         Listen.listened_at, Listen.plays, Listen.rating, Listen.ended, Listen.source, Listen.album, Listen.duration_ms,
-        Listen.played_ms, Song.artist, Song.title,
+        Listen.played_ms, Listen.learn, Song.artist, Song.title,
     ).join(Song, Song.id == Listen.song_id)  # fmt: skip
     ordered = columns.where(Listen.listener_id == listener).order_by(Listen.listened_at.asc().nulls_last(), Listen.id)
     return db.execute(ordered, execution_options={"yield_per": _AT_ONCE})
@@ -40,7 +40,7 @@ def jsonl(db: Session, listener: str) -> Iterator[bytes]:
     undated listen has no time."""
     for row in _listens(db, listener):
         ours = {"ended": row.ended, "plays": row.plays, "rating": row.rating, "source": row.source,
-                "played_ms": row.played_ms}  # fmt: skip
+                "played_ms": row.played_ms, "learn": row.learn}  # fmt: skip
         info: dict[str, Any] = {"submission_client": "Earshot", OURS: ours}
         if row.duration_ms is not None:
             info["duration_ms"] = row.duration_ms
@@ -62,7 +62,7 @@ def csv_lines(db: Session, listener: str) -> Iterator[bytes]:
         spoken = "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
         names = (defused(row.artist), defused(row.title), defused(row.album or ""))
         writer.writerow((*names, at, spoken, row.plays, row.rating, row.ended, row.duration_ms, row.played_ms,
-                         defused(row.source)))  # fmt: skip
+                         defused(row.source), "" if row.learn else "no"))  # fmt: skip
         if text.tell() > 1 << 16:
             yield text.getvalue().encode()
             text.seek(0)

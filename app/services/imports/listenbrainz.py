@@ -43,7 +43,7 @@ def _listen(line: int, row: Mapping[str, Any]) -> Item:
         None if undated else unix_time(row.get("listened_at")), plays_of(str(ours.get("plays", ""))),
         rating_of(_written(ours.get("rating"))), album=album(track.get("release_name")), duration_ms=duration,
         played_ms=played, ended=ended if ended in ("played", "skipped") else how_it_ended(played, duration),
-        source=_source(ours.get("source")),
+        source=_source(ours.get("source")), learn=ours.get("learn") is not False,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from app.services.text import show
 
 COLUMNS = (
     "artist", "title", "album", "listened_at", "time_utc", "plays", "rating", "ended", "duration_ms", "played_ms",
-    "source",
+    "source", "learn",
 )  # fmt: skip
 _FORMULA = tuple("=+-@\t\r＝＋－＠")
 _NAMES = {
@@ -70,6 +70,7 @@ def _row(line: int, cells: Mapping[str, str]) -> Row:
         album=album(cells.get("album")), duration_ms=duration, played_ms=played,
         ended=ended if ended in ("played", "skipped") else how_it_ended(played, duration),
         source=cells.get("source", "")[:40] if cells.get("source", "").isascii() else "",
+        learn=cells.get("learn", "") != "no",
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Query
 from starlette.responses import Response
 
-from app.services import browsing, catalogue, genres, listens
+from app.services import browsing, catalogue, genres, hiding, listens
 from app.services.search import search
 from app.tables import Song
 from app.web.access import Me, Shared
@@ -101,10 +101,12 @@ def one_artist(state: Shared, who: Me, key: str, number: Number = 1) -> shapes.A
     with state.db.read() as db:
         facts = browsing.artist(db, key)
         songs = shapes.song_page_out(browsing.songs_of(db, facts.key, number))
+        hidden = any(one.artist_key == facts.key for one in hiding.hidden(db, who.id))
     related = [shapes.RelatedOut(name=name, key=found) for name, found in facts.related]
     return shapes.ArtistOut(
         key=facts.key, name=facts.name, country=facts.country, active_from=facts.active_from,
-        active_to=facts.active_to, genres=list(facts.genres), related=related, songs=songs,
+        active_to=facts.active_to, genres=list(facts.genres), related=related, hidden=hidden,
+        songs=songs,
     )  # fmt: skip
 
 
@@ -118,11 +120,11 @@ def my_feedback(state: Shared, who: Me) -> shapes.VerdictsOut:
 
 
 @router.put("/songs/{song_id}/feedback")
-def give_feedback(state: Shared, who: Me, song_id: int, said: shapes.Verdict) -> shapes.VerdictOut:
+def give_feedback(state: Shared, who: Me, song_id: int, said: shapes.Verdict) -> shapes.SaidOut:
     """Say what you think of a song; lists respect it at once."""
     with state.db.write() as db:
-        listens.say(db, who.id, song_id, said.verdict)
-    return shapes.VerdictOut(song_id=song_id, verdict=said.verdict)
+        was = listens.say(db, who.id, song_id, said.verdict)
+    return shapes.SaidOut(song_id=song_id, verdict=said.verdict, was=None if was == "clear" else was)
 
 
 @router.delete("/songs/{song_id}/feedback", status_code=204)

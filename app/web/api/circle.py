@@ -1,150 +1,135 @@
-"""Who you are, your picks and tokens, the circle and its invites."""
+"""The circle: who is here, how alike two tastes are, the circle's adapter, invites."""
 
 from __future__ import annotations
 
-from fastapi import Request
+from typing import Annotated
+
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from app.errors import BadInput
-from app.services import accounts, listens, sharing, tokens
-from app.services.text import clean
-from app.tables import Listener, now
-from app.tables_players import ApiToken
-from app.web.access import Me, Shared
+from app.services import accounts, circle, circle_adapter, compatibility, sharing
+from app.services.compatibility import Fitting
+from app.tables import now
+from app.web.access import Me, Seen, Shared
+from app.web.api import shapes_circle as shapes
 from app.web.api.routing import room
-from app.web.api.shapes_taste import (
-    CircleOut,
-    FriendOut,
-    InviteOut,
-    MeChange,
-    MeOut,
-    NewToken,
-    NewTokenOut,
-    OpenInviteOut,
-    OpenInvitesOut,
-    Picks,
-    SessionOut,
-    SessionsOut,
-    TokenOut,
-    TokensOut,
-)
+from app.web.api.shapes import song_out
+from app.web.friends import invite_days, take_part
 
 router = room("", "circle")
 
 
-@router.get("/me")
-def me(state: Shared, who: Me) -> MeOut:
-    """Who you are here."""
-    with state.db.read() as db:
-        return MeOut.model_validate(db.get_one(Listener, who.id))
-
-
-@router.patch("/me")
-def change_me(state: Shared, who: Me, change: MeChange) -> MeOut:
-    """Change your time zone, or who may see what you play."""
-    with state.db.write() as db:
-        if change.time_zone is not None:
-            accounts.set_time_zone(db, db.get_one(Listener, who.id), change.time_zone)
-        if change.sharing is not None:
-            sharing.share(db, who.id, change.sharing)
-    return me(state, who)
-
-
-@router.get("/me/picks")
-def picks(state: Shared, who: Me) -> Picks:
-    """Your liked genres and favourite artists."""
-    with state.db.read() as db:
-        genres, artists = listens.preferences(db, who.id)
-    return Picks(genres=genres, artists=artists)
-
-
-@router.put("/me/picks")
-def set_picks(state: Shared, who: Me, wanted: Picks) -> Picks:
-    """Replace your liked genres and favourite artists."""
-    genres = [clean(genre, "A genre", most=60) for genre in wanted.genres]
-    artists = [clean(artist, "An artist") for artist in wanted.artists]
-    with state.db.write() as db:
-        listens.set_preferences(db, who.id, genres, artists)
-    return picks(state, who)
-
-
 @router.get("/friends")
-def friends(state: Shared, who: Me) -> CircleOut:
-    """Everybody on this server, and who of them shares with you."""
+def friends(state: Shared, who: Me) -> shapes.CircleOut:
+    """Everybody on this server, who of them shares with you, and with whom you share by name."""
     with state.db.read() as db:
         people, seen = accounts.everyone(db), set(db.scalars(sharing.visible(who.id)))
+        named = sharing.shared_with(db, who.id)
     shown = [
-        FriendOut(
-            name=one.name,
-            is_admin=one.is_admin,
+        shapes.FriendOut(
+            id=one.id, name=one.name, is_admin=one.is_admin, is_me=one.id == who.id, named=one.id in named,
             shares=one.sharing != "off" if one.id == who.id else one.id in seen,
-            is_me=one.id == who.id,
         )
         for one in people
-    ]
-    return CircleOut(friends=shown)
+    ]  # fmt: skip
+    return shapes.CircleOut(friends=shown)
 
 
-@router.get("/invites")
-def invites(state: Shared, who: Me) -> OpenInvitesOut:
-    """Your unused links."""
+@router.get("/friends/{person}")
+def friend(state: Shared, who: Me, other: Seen) -> shapes.CompatibilityOut:
+    """How alike the taste of somebody who shares with you is to yours, told by songs."""
+    engine = state.engine.get()
     with state.db.read() as db:
-        found = accounts.open_invites(db, who.id)
-    return OpenInvitesOut(invites=[OpenInviteOut.model_validate(one) for one in found])
-
-
-@router.post("/invites", status_code=201)
-def invite(request: Request, state: Shared, who: Me) -> InviteOut:
-    """A new link for a friend. It works once and is told only now."""
-    days = state.settings.invite_days
-    with state.db.write() as db:
-        token = accounts.invite(db, who.id, days)
-    return InviteOut(link=str(request.url_for("join_form", token=token)), expires_at=now() + days * 86_400)
-
-
-def _token(made: ApiToken) -> TokenOut:
-    return TokenOut.model_validate(
-        {"id": made.id, "name": made.name, "scopes": made.scopes.split(), "created_at": made.created_at,
-         "used_at": made.used_at}
+        found = compatibility.compare(db, engine, state.kinds, who.id, other.id)
+    return shapes.CompatibilityOut(
+        friend=other.name, agreement=found.agreement, both=[song_out(song) for song in found.both],
+        for_me=[_fitting(one) for one in found.for_me], for_them=[_fitting(one) for one in found.for_them],
+        apart=[_fitting(one) for one in found.apart],
     )  # fmt: skip
 
 
-@router.get("/tokens")
-def my_tokens(state: Shared, who: Me) -> TokensOut:
-    """Your tokens, without their text."""
+def _fitting(one: Fitting) -> shapes.FittingOut:
+    return shapes.FittingOut(song=song_out(one.song), fit=one.fit)
+
+
+@router.get("/lately")
+def lately(state: Shared, who: Me, count: Annotated[int, Query(ge=1, le=100)] = 20) -> shapes.LatelyOut:
+    """What friends who share with you played within a month."""
     with state.db.read() as db:
-        return TokensOut(tokens=[_token(made) for made in tokens.mine(db, who.id)])
+        found = circle.lately(db, who.id, count)
+    heard = [shapes.HeardOut(friend=one.friend, song=song_out(one.song), at=one.at) for one in found]
+    return shapes.LatelyOut(heard=heard)
 
 
-@router.post("/tokens", status_code=201)
-def add_token(state: Shared, who: Me, wanted: NewToken) -> NewTokenOut:
-    """A new token; its text is told only now."""
-    if len(set(wanted.scopes)) != len(wanted.scopes):
-        raise BadInput("A scope is named twice.")
-    with state.db.write() as db:
-        made, token = tokens.add(db, who.id, wanted.name, wanted.scopes)
-    return NewTokenOut(**_token(made).model_dump(), token=token)
+# -- the circle's adapter ---------------------------------------------------------------------------
 
 
-@router.delete("/tokens/{token_id}", status_code=204)
-def revoke_token(state: Shared, who: Me, token_id: str) -> Response:
-    """End one of your tokens."""
-    with state.db.write() as db:
-        tokens.revoke(db, who.id, token_id)
-    return Response(status_code=204)
-
-
-@router.get("/sessions")
-def my_sessions(state: Shared, who: Me) -> SessionsOut:
-    """Your signed-in browsers, the one that asks first."""
+@router.get("/circle")
+def circle_status(state: Shared, who: Me) -> shapes.CircleAdapterOut:
+    """The adapter of those who take part."""
     with state.db.read() as db:
-        found = accounts.sessions(db, who.id, who.session)
-    return SessionsOut(sessions=[SessionOut.model_validate(one) for one in found])
+        found = circle_adapter.status(db, who.id, state.settings.min_songs)
+    version = found.version and {
+        "promoted": found.version.promoted, "why": found.version.why, "members": found.version.members,
+        "learnt_from": found.version.learnt_from, "difference": found.version.difference, "low": found.version.low,
+        "high": found.version.high, "created_at": found.version.created_at,
+    }  # fmt: skip
+    return shapes.CircleAdapterOut(
+        mine=found.mine, opted=found.opted, ready=found.ready, least=found.least, version=version,
+        job=found.job.state if found.job else None,
+    )  # fmt: skip
 
 
-@router.delete("/sessions/{session_key}", status_code=204)
-def end_session(state: Shared, who: Me, session_key: str) -> Response:
-    """Sign one of your browsers out."""
+@router.put("/circle")
+def join_circle(state: Shared, who: Me, wanted: shapes.TakePart) -> shapes.CircleAdapterOut:
+    """Take part, or take that back: what learnt from you then answers nobody."""
+    take_part(state, who, "on" if wanted.join else "off")
+    return circle_status(state, who)
+
+
+@router.post("/circle/retrain", status_code=202)
+def retrain_circle(state: Shared, who: Me) -> shapes.CircleAdapterOut:
+    """Train the circle's adapter anew; for those who take part. 409 says how many are missing."""
     with state.db.write() as db:
-        accounts.end_one(db, who.id, session_key)
+        circle_adapter.request_as(db, who.id, state.settings.min_songs)
+    return circle_status(state, who)
+
+
+# -- invites ----------------------------------------------------------------------------------------
+
+
+@router.get("/invites")
+def invites(state: Shared, who: Me) -> shapes.OpenInvitesOut:
+    """Your unused links."""
+    with state.db.read() as db:
+        found = accounts.open_invites(db, who.id)
+    return shapes.OpenInvitesOut(
+        invites=[
+            shapes.OpenInviteOut(key=one.token_hash, created_at=one.created_at, expires_at=one.expires_at)
+            for one in found
+        ]
+    )
+
+
+@router.post("/invites", status_code=201)
+def invite(
+    request: Request, state: Shared, who: Me,
+    days: Annotated[int | None, Query(description="How long it lasts: 1, 7, 14 or 30; else as is usual here.")] = None,
+) -> shapes.InviteOut:  # fmt: skip
+    """A new link for a friend. It works once and is told only now."""
+    allowed = invite_days(state)
+    lasts = state.settings.invite_days if days is None else days
+    if lasts not in allowed:
+        raise BadInput(f"A link lasts {', '.join(map(str, allowed))} days, not {lasts}.")
+    with state.db.write() as db:
+        token = accounts.invite(db, who.id, lasts)
+    return shapes.InviteOut(link=str(request.url_for("join_form", token=token)), expires_at=now() + lasts * 86_400)
+
+
+@router.delete("/invites/{link}", status_code=204)
+def end_invite(state: Shared, who: Me, link: str) -> Response:
+    """End one of your unused links by its key."""
+    with state.db.write() as db:
+        accounts.revoke_invite(db, who.id, link)
     return Response(status_code=204)

@@ -7,16 +7,43 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 
-from app.web.api import catalogue, circle, importing, learning, listening
+from app.web.api import (
+    account,
+    admin,
+    blends,
+    catalogue,
+    circle,
+    coming,
+    importing,
+    learning,
+    listening,
+    lists,
+    playlists,
+)
 from app.web.api.routing import ROOT
 
 router = APIRouter()
 
-ROOMS = (catalogue.router, listening.router, learning.router, circle.router, importing.router, importing.uploads)
+# One a line, so that two changes that add a room do not meet.
+ROOMS = (
+    catalogue.router,
+    listening.router,
+    lists.router,
+    playlists.router,
+    learning.router,
+    circle.router,
+    blends.router,
+    account.router,
+    coming.router,
+    importing.router,
+    importing.uploads,
+    admin.router,
+)
 _ABOUT = """Everything that Earshot's pages do, for programs.
 
-Send `Authorization: Token …` with a token of scope *read* for GET, *submit* for what a player does (listens, feedback,
-retrains). What changes the account or the circle is for a signed-in browser only, from our own pages.
+Send `Authorization: Token …` with a token of scope *read* for GET, *submit* for what a player or a list maker does
+(listens, feedback, lists, playlists, retrains, imports). What changes the account or the circle, and what is for an
+administrator, is for a signed-in browser only, from our own pages.
 Times are whole seconds since 1970, UTC."""
 
 
@@ -24,11 +51,40 @@ def document() -> dict[str, Any]:
     """The document, without the pages and the players' protocols."""
     routes = [route for room in ROOMS for route in room.routes]
     made = get_openapi(title="Earshot", version="1", description=_ABOUT, routes=routes)
-    made.setdefault("components", {})["securitySchemes"] = {
+    components = made.setdefault("components", {})
+    components["securitySchemes"] = {
         "token": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token …"}
     }
     made["security"] = [{"token": []}]
+    for shape in components["schemas"].values():
+        shape.setdefault("examples", [_example(shape, components["schemas"])])
     return made
+
+
+def _example(shape: dict[str, Any], shapes: dict[str, Any]) -> Any:
+    """An example of a shape: its own, or one made of those of its parts."""
+    if "$ref" in shape:
+        return _example(shapes[shape["$ref"].rsplit("/", 1)[1]], shapes)
+    if shape.get("examples"):
+        return shape["examples"][0]
+    for name in ("const", "default"):
+        if name in shape:
+            return shape[name]
+    if "enum" in shape:
+        return shape["enum"][0]
+    if "anyOf" in shape:
+        return _example(shape["anyOf"][0], shapes)
+    if "prefixItems" in shape:
+        return [_example(one, shapes) for one in shape["prefixItems"]]
+    kind = shape.get("type")
+    if kind == "object":
+        return {name: _example(one, shapes) for name, one in shape.get("properties", {}).items()}
+    if kind == "array":
+        return [_example(shape["items"], shapes)]
+    return _PLAIN.get(str(kind))
+
+
+_PLAIN: dict[str, Any] = {"string": "…", "integer": 1, "number": 0.5, "boolean": True}
 
 
 @router.get(f"{ROOT}/openapi.json", include_in_schema=False)

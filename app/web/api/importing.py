@@ -16,7 +16,7 @@ from app.services.imports.staging import MOST_FILES
 from app.web import exports
 from app.web import imports as pages
 from app.web.access import Me, Shared
-from app.web.api.routing import room
+from app.web.api.routing import files, room
 from app.web.api.shapes import Shape, shown
 
 router = room("", "imports")
@@ -32,12 +32,6 @@ _FILES: dict[str, Any] = {
         }}},
     }
 }  # fmt: skip
-
-
-def _file(media_type: str) -> dict[int | str, dict[str, Any]]:
-    """How an answer that is a file is described."""
-    schema = {"type": "string", "format": "binary"}
-    return {200: {"description": "A file.", "content": {media_type: {"schema": schema}}}}
 
 
 class ImportOut(Shape):
@@ -103,8 +97,8 @@ async def send_files(request: Request, state: Shared, who: Me) -> ImportOut:
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise BadInput("Files are sent as multipart/form-data in the field files.")
     async with request.form(max_files=MOST_FILES + 1, max_fields=10) as form:
-        files = [one for one in form.getlist("files") if isinstance(one, UploadFile) and one.filename]
-        import_id = await run_in_threadpool(pages.keep, state, who.id, files, "api")
+        sent = [one for one in form.getlist("files") if isinstance(one, UploadFile) and one.filename]
+        import_id = await run_in_threadpool(pages.keep, state, who.id, sent, "api")
     return await run_in_threadpool(_out, state, who.id, import_id)
 
 
@@ -160,25 +154,25 @@ def discard_import(state: Shared, who: Me, import_id: str) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/imports/{import_id}/report.csv", response_class=Response, responses=_file("text/csv"))
+@router.get("/imports/{import_id}/report.csv", response_class=Response, responses=files("text/csv"))
 def import_report(state: Shared, who: Me, import_id: str) -> Response:
     """Every row that was not taken, with its reason."""
     return pages.report(state, who, import_id)
 
 
-@router.get("/export/listens.jsonl", response_class=Response, responses=_file("application/jsonl"))
+@router.get("/export/listens.jsonl", response_class=Response, responses=files("application/jsonl"))
 def export_jsonl(state: Shared, who: Me) -> Response:
     """Your listens in ListenBrainz' shape."""
     return exports.jsonl(state, who)
 
 
-@router.get("/export/listens.csv", response_class=Response, responses=_file("text/csv"))
+@router.get("/export/listens.csv", response_class=Response, responses=files("text/csv"))
 def export_csv(state: Shared, who: Me) -> Response:
     """Your listens as a table; cells are no formulas."""
     return exports.csv(state, who)
 
 
-@router.get("/export/account.zip", response_class=Response, responses=_file("application/zip"))
+@router.get("/export/account.zip", response_class=Response, responses=files("application/zip"))
 def export_account(state: Shared, who: Me) -> Response:
     """Everything of yours, adapters too."""
     return exports.account(state, who)

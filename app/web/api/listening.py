@@ -34,7 +34,7 @@ def log_listen(state: Shared, who: Me, new: shapes.NewListen) -> shapes.ListenOu
     with state.db.write() as db:
         made, added = listens.log(
             db, who.id, song_id=new.song_id, artist=new.artist, title=new.title, at=new.listened_at, ended=new.ended,
-            source="api",
+            source="api", learn=new.learn,
         )  # fmt: skip
     state.later.add(state, [made.song_id] if added else [])
     return one_listen(state, who, made.id)
@@ -49,9 +49,10 @@ def one_listen(state: Shared, who: Me, listen_id: int) -> shapes.ListenOut:
 
 @router.put("/listens/{listen_id}")
 def change_listen(state: Shared, who: Me, listen_id: int, change: shapes.ListenChange) -> shapes.ListenOut:
-    """Correct when one of your listens was and how it ended."""
+    """Correct when one of your listens was, how it ended, and whether your taste may learn from it."""
     with state.db.write() as db:
-        listens.edit(db, who.id, listen_id, at=change.listened_at, ended=change.ended)
+        learn = listens.own_listen(db, who.id, listen_id).learn if change.learn is None else change.learn
+        listens.edit(db, who.id, listen_id, at=change.listened_at, ended=change.ended, learn=learn)
     return one_listen(state, who, listen_id)
 
 

@@ -121,8 +121,29 @@ class RelatedOut(Shape):
     key: str | None
 
 
+class HideArtist(Shape):
+    """An artist by name or key."""
+
+    model_config = shown(artist="Nina Simone")
+    artist: str
+
+
+class HiddenArtistOut(Shape):
+    """An artist whom no list shows you."""
+
+    model_config = shown(key="nina simone", name="Nina Simone")
+    key: str
+    name: str
+
+
+class HiddenArtistsOut(Shape):
+    """Your hidden artists, by name."""
+
+    artists: list[HiddenArtistOut]
+
+
 class ArtistOut(Shape):
-    """An artist and a page of their songs."""
+    """An artist and a page of their songs; ``hidden``: no list shows them to you."""
 
     key: str
     name: str
@@ -131,6 +152,7 @@ class ArtistOut(Shape):
     active_to: int | None
     genres: list[str]
     related: list[RelatedOut]
+    hidden: bool
     songs: SongPageOut
 
 
@@ -139,7 +161,7 @@ class ListenOut(Shape):
 
     model_config = shown(
         id=5, song=SongOut.EXAMPLE, listened_at=1_700_000_000, plays=1, rating=None, ended="played", source="web",
-        album="Pastel Blues", duration_ms=622_000, played_ms=None,
+        album="Pastel Blues", duration_ms=622_000, played_ms=None, learn=True,
     )  # fmt: skip
     id: int
     song: SongOut
@@ -151,6 +173,7 @@ class ListenOut(Shape):
     album: str | None
     duration_ms: int | None
     played_ms: int | None
+    learn: bool
 
 
 class ListenPageOut(Shape):
@@ -171,14 +194,16 @@ class NewListen(Shape):
     title: str = ""
     listened_at: int | None = Field(None, description="Seconds since 1970, UTC; now if it is left out.")
     ended: Literal["played", "skipped"] = "played"
+    learn: bool = Field(True, description="Whether your taste may learn from it.")
 
 
 class ListenChange(Shape):
-    """When a listen was (null: undated) and how it ended."""
+    """When a listen was (null: undated), how it ended, and whether your taste may learn from it (null: as it is)."""
 
     model_config = shown(listened_at=1_700_000_000, ended="skipped")
     listened_at: int | None
     ended: Literal["played", "skipped"]
+    learn: bool | None = None
 
 
 class PlayingOut(Shape):
@@ -203,6 +228,15 @@ class PlayingListOut(Shape):
     """What you and those who share with you play."""
 
     playing: list[PlayingOut]
+
+
+class SaidOut(Shape):
+    """What you said of a song, and before (null: nothing): saying that again, or taking it back, undoes it."""
+
+    model_config = shown(song_id=12, verdict="love", was="dislike")
+    song_id: int
+    verdict: str
+    was: str | None
 
 
 class Verdict(Shape):

@@ -1,37 +1,10 @@
-"""Shapes of lists, taste, circle and settings."""
+"""Shapes of your taste: retrains, versions and their proof, what you played, comparison and map."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from app.web.api.shapes import Scope, Shape, SongOut, shown
-
-
-class ReasonOut(Shape):
-    """One of your own songs or picks, and its part of what speaks for a song."""
-
-    model_config = shown(because="Feeling Good by Nina Simone", share=0.31, song_id=14)
-    because: str
-    share: float
-    song_id: int | None
-
-
-class SuggestionOut(Shape):
-    """One song of a list."""
-
-    song: SongOut
-    score: float
-    loved: bool
-    reasons: list[ReasonOut]
-
-
-class RecommendedOut(Shape):
-    """A list, and the version that made it (null: the base)."""
-
-    songs: list[SuggestionOut]
-    version: str | None
+from app.web.api.shapes import Shape, SongOut, shown
 
 
 class JobOut(Shape):
@@ -86,124 +59,112 @@ class Live(Shape):
     version: str | None = None
 
 
-class FriendOut(Shape):
-    """Somebody of the circle."""
+class HiddenSongOut(Shape):
+    """A song that was hidden from the training: its place among the whole catalogue, by the base and by the version."""
 
-    model_config = shown(name="Ben", is_admin=False, shares=True, is_me=False)
+    song: SongOut | None
+    before: int
+    after: int
+
+
+class ProofOut(Shape):
+    """A version against the base on ``of`` hidden songs: how many stood within the first ``within`` places.
+
+    low, high: how many more (below zero: fewer) would be found in 95 of 100 cases, had others been hidden; ``sure``:
+    chance alone is an unlikely explanation; higher, lower: songs that rose and fell; middle: the place that half reach.
+    """
+
+    version: str
+    of: int
+    within: int
+    before: int
+    after: int
+    low: int
+    high: int
+    sure: bool
+    higher: int
+    lower: int
+    middle_before: int
+    middle: int
+    hidden: list[HiddenSongOut]
+
+
+class PlaysOut(Shape):
+    """A genre, an artist or a decade, its plays, and the key of its page."""
+
+    model_config = shown(name="soul", plays=311, key="soul")
     name: str
-    is_admin: bool
-    shares: bool
-    is_me: bool
-
-
-class CircleOut(Shape):
-    """Everybody on this server."""
-
-    friends: list[FriendOut]
-
-
-class InviteOut(Shape):
-    """A new link. It works once and is told only now."""
-
-    model_config = shown(link="https://music.example/join/…", expires_at=1_700_000_000)
-    link: str
-    expires_at: int
-
-
-class OpenInviteOut(Shape):
-    """One of your unused links, without its text, which nobody keeps."""
-
-    model_config = shown(created_at=1_700_000_000, expires_at=1_701_000_000)
-    created_at: int
-    expires_at: int
-
-
-class OpenInvitesOut(Shape):
-    """Your unused links."""
-
-    invites: list[OpenInviteOut]
-
-
-class MeOut(Shape):
-    """Who you are here."""
-
-    model_config = shown(
-        name="Ana", is_admin=True, time_zone="Europe/Vienna", sharing="off", live_version=None
-    )  # fmt: skip
-    name: str
-    is_admin: bool
-    time_zone: str
-    sharing: Literal["off", "circle", "friends"]
-    live_version: str | None
-
-
-class MeChange(Shape):
-    """What to change; what is left out stays."""
-
-    model_config = shown(time_zone="Europe/Vienna", sharing="circle")
-    time_zone: str | None = None
-    sharing: Literal["off", "circle", "friends"] | None = None
-
-
-class Picks(Shape):
-    """A newcomer's liked genres and favourite artists."""
-
-    model_config = shown(genres=["soul"], artists=["Nina Simone"])
-    genres: list[str] = Field(max_length=30)
-    artists: list[str] = Field(max_length=30)
-
-
-class NewToken(Shape):
-    """A token for one device or program."""
-
-    model_config = shown(name="Phone", scopes=["submit"])
-    name: str
-    scopes: list[Scope] = Field(min_length=1, max_length=2)
-
-
-class TokenOut(Shape):
-    """One of your tokens, without its text, which nobody keeps."""
-
-    model_config = shown(
-        id="0123456789abcdef", name="Phone", scopes=["submit"], created_at=1_700_000_000, used_at=None
-    )  # fmt: skip
-    id: str
-    name: str
-    scopes: list[Scope]
-    created_at: int
-    used_at: int | None
-
-
-class NewTokenOut(TokenOut):
-    """A new token with its text, told this once."""
-
-    model_config = shown(
-        id="0123456789abcdef", name="Phone", scopes=["submit"], created_at=1_700_000_000, used_at=None,
-        token="5f0c1f7e-2b8e-4c36-9d53-0f6d7f6f3f55",
-    )  # fmt: skip
-    token: str
-
-
-class TokensOut(Shape):
-    """Your tokens."""
-
-    tokens: list[TokenOut]
-
-
-class SessionOut(Shape):
-    """A signed-in browser. ``key`` names it and is of no use as a cookie."""
-
-    model_config = shown(
-        key="0123456789abcdef", agent="Mozilla/5.0 …", created_at=1_700_000_000, seen_at=1_700_000_500, is_this=True
-    )  # fmt: skip
+    plays: int
     key: str
-    agent: str
-    created_at: int
-    seen_at: int
-    is_this: bool
 
 
-class SessionsOut(Shape):
-    """Your signed-in browsers."""
+class DayOut(Shape):
+    """A day on which you played something, in your time zone."""
 
-    sessions: list[SessionOut]
+    model_config = shown(date="2025-11-25", plays=12)
+    date: str
+    plays: int
+
+
+class ProfileOut(Shape):
+    """What you played most, and the days of the last 53 weeks on which you played something."""
+
+    genres: list[PlaysOut]
+    artists: list[PlaysOut]
+    decades: list[PlaysOut]
+    days: list[DayOut]
+    undated: int
+
+
+class PlacedOut(Shape):
+    """A song of one list; ``there`` is its place in the other one, null if it is not in it."""
+
+    song: SongOut
+    place: int
+    there: int | None
+
+
+class ColumnOut(Shape):
+    """One version's list. ``answered`` is false if its files could not be trusted and the base stepped in."""
+
+    version: str | None
+    label: str
+    answered: bool
+    songs: list[PlacedOut]
+
+
+class ComparisonOut(Shape):
+    """What two versions would recommend now."""
+
+    a: ColumnOut
+    b: ColumnOut
+
+
+class RegionOut(Shape):
+    """A genre and the middle of its songs."""
+
+    model_config = shown(name="soul", at=(0.2, -0.4))
+    name: str
+    at: tuple[float, float]
+
+
+class MovedOut(Shape):
+    """One of your songs: where the base and where your version has it, the genre nearest to either, and how far it was
+    turned (0: not at all, 1: to where nothing is alike)."""
+
+    song: SongOut
+    base: tuple[float, float]
+    now: tuple[float, float]
+    near_before: str
+    near: str
+    turned: float
+
+
+class MapOut(Shape):
+    """Songs laid out by their vectors, mostly within [-1, 1]. ``ready`` is false while that is under way: ask again."""
+
+    ready: bool
+    version: str | None
+    others: list[tuple[float, float]]
+    mine: list[MovedOut]
+    regions: list[RegionOut]

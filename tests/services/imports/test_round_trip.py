@@ -29,6 +29,7 @@ ROWS = st.lists(
         st.one_of(st.none(), st.sampled_from([0.0, 2.5, 5.0])), album=st.one_of(st.none(), GOOD_NAMES),
         duration_ms=st.one_of(st.none(), st.integers(1, 10**7)), played_ms=st.one_of(st.none(), st.integers(0, 10**7)),
         ended=st.sampled_from(["played", "skipped"]), source=st.sampled_from(["", "spotify", "web", "lastfm"]),
+        learn=st.booleans(),
     ),
     min_size=1, max_size=25,
 )  # fmt: skip
@@ -38,7 +39,7 @@ SHAPES: dict[str, Callable[[Session, str], Iterator[bytes]]] = {"jsonl": exporti
 def kept(db: Database, who: Listener) -> list[tuple[Any, ...]]:
     """Everything of somebody's listens that an export carries."""
     columns = (Song.artist_key, Song.title_key, Listen.listened_at, Listen.plays, Listen.rating, Listen.ended,
-               Listen.album, Listen.duration_ms, Listen.played_ms, Listen.source)  # fmt: skip
+               Listen.album, Listen.duration_ms, Listen.played_ms, Listen.source, Listen.learn)  # fmt: skip
     with db.read() as session:
         rows = session.execute(
             select(*columns).join(Song, Song.id == Listen.song_id).where(Listen.listener_id == who.id)
