@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup run test test-postgres test-faults check screenshots audit bench-quality bench-speed
+.PHONY: help install setup run test test-postgres test-cluster test-faults check screenshots audit bench-quality bench-speed
 
 help: ## Show the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,17 +29,25 @@ setup: install ## Verify the base, migrate, load the starter songs, encode the c
 run: setup ## Set everything up and serve on http://127.0.0.1:8000
 	$(BIN)/earshot serve
 
-test: install ## Run every test (browser and training suites too) but those of test-postgres
+test: install ## Run every test (browser and training suites too) but those of test-postgres, -cluster and -faults
 	@tools/chromium
 	$(BIN)/python -m pytest
 
-test-postgres: install ## Run the tests on a real PostgreSQL (root installs Debian's); `make test` leaves them out by -m
+test-postgres: install ## Run its own tests and those of services and jobs on a real PostgreSQL (root installs Debian's)
 	@tools/postgres
 	$(BIN)/python -m pytest -m postgres tests/postgres
+	$(BIN)/python -m pytest --database postgres tests/services
 
 screenshots: setup ## Take the pictures of docs/screenshots anew
 	@tools/chromium
 	$(BIN)/python tools/screenshots.py $${EARSHOT_HOME:-.}
+
+$(VENV)/cluster: $(VENV)/installed requirements-cluster.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-cluster.lock
+	@touch $@
+
+test-cluster: $(VENV)/cluster ## Run the tests on Ray and on an S3 (installs the extras); `make test` leaves them out by -m
+	$(BIN)/python -m pytest -m cluster tests/cluster tests/lm/test_shared_storage.py
 
 test-faults: install ## Kill processes at every step, fill disks, damage files, send any input (hours)
 	$(BIN)/python -m pytest -m faults tests/faults

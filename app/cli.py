@@ -49,6 +49,11 @@ class Shell:
             self._db = Database(self.settings.url)
         return self._db
 
+    def close(self) -> None:
+        """Give the database's connections back."""
+        if self._db is not None:
+            self._db.close()
+
     def engine(self) -> Engine:
         """The base, loaded, with every core."""
         return open_engine(self.settings)
@@ -80,7 +85,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             shell = Shell()
             shell.as_json = as_json
             logs.configure(shell.settings)
-            function(shell, **values)
+            try:
+                function(shell, **values)
+            finally:
+                shell.close()
         except (EarshotError, OSError, DatabaseError) as problem:
             message = _words(problem).encode("utf-8", "backslashreplace").decode()
             if as_json:

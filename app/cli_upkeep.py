@@ -31,6 +31,8 @@ def add_to(main: click.Group, user: click.Group, command: Command) -> None:
     @command
     def back_up(shell: Shell, file: Path, unproven: bool) -> None:
         """Write database and adapters into FILE (tar.gz) while everything runs, and prove that it can be restored."""
+        if shell.settings.storage:
+            raise BadInput("Adapters lie in EARSHOT_STORAGE: back that up where it is, and the database by pg_dump.")
         made = backup.back_up(shell.db, shell.settings.adapters, file)
         asked = 0 if unproven else upkeep.prove(file, open_engine(shell.settings), KINDS)
         facts = {"file": str(file), "adapters": made.adapters, "missing": list(made.missing), "lists_asked": asked}
@@ -63,7 +65,9 @@ def add_to(main: click.Group, user: click.Group, command: Command) -> None:
             raise BadInput("Nothing was deleted.")
         with shell.db.write() as db:
             privacy.delete_account(db, listener.id)
-        privacy.remove_files([shell.settings.adapters, shell.settings.data / "imports"], listener.id)
+        privacy.remove_files(
+            [shell.settings.adapters, shell.settings.data / "imports"], listener.id, shell.settings.storage
+        )
         said = upkeep.shred_all(shell.db, shell.settings)
         shell.say({"deleted": listener.id, "rows": goes}, f"{listener.name} is gone ({words}); {said}.")
 

@@ -134,6 +134,16 @@ class AdapterUnfit(AdapterProblem):
     """Wrong shapes, values that are not finite, or another base's fingerprint."""
 
 
+class AdapterUnreachable(AdapterProblem):
+    """The shared storage that has the version does not answer; the base answers meanwhile."""
+
+
+class StorageProblem(EarshotError):
+    """The shared storage of EARSHOT_STORAGE does not answer, or refuses."""
+
+    status = 503
+
+
 class VectorsDamaged(EarshotError):
     """The catalogue vectors file contradicts its own index; it is rebuilt by encoding again."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import AsyncIterator
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("earshot")
 
+_FIRST_PAGE_SECONDS = 1.0  # whoever waits for the server to start sees its first page before torch takes the processor
+
 KINDS = EngineTypes(Own, Ask, song_text)
 # One a line, so that two changes that add a room do not meet.
 ROOMS = (
@@ -105,6 +108,8 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
             slots=settings.slots,
             rank=settings.rank,
             cache_mb=settings.cache_mb,
+            storage=settings.storage,
+            storage_cache_mb=settings.storage_cache_mb,
             threads=threads,
             tuned=settings.models / tuned.FILE,
         )
@@ -113,9 +118,9 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
 
 def open_store(settings: Settings) -> AdapterStore:
     """The adapters on disk, without a base."""
-    from app.lm.store import AdapterStore
+    from app.lm.shared_store import store_for
 
-    return AdapterStore(settings.adapters)
+    return store_for(settings.adapters, settings.storage, settings.storage_cache_mb << 20)
 
 
 class LazyEngine:
@@ -125,10 +130,12 @@ class LazyEngine:
         self._settings = settings
         self._lock = threading.Lock()
         self._engine: Engine | None = None
-        self._loading: threading.Thread | None = None
 
-    def warm(self, db: Database) -> None:
-        """Start loading; a problem is logged now and shown to whoever asks for a list. So is what is damaged."""
+    def warm(self, db: Database, after: float) -> threading.Timer:
+        """Load in so many seconds unless that is cancelled; a problem is logged, and shown to who asks for a list.
+
+        So is what is damaged: vectors of the catalogue, and live adapters.
+        """
 
         def load() -> None:
             try:
@@ -139,13 +146,10 @@ class LazyEngine:
             except (EarshotError, SQLAlchemyError, OSError) as problem:
                 log.error("%s", problem)
 
-        self._loading = threading.Thread(target=load, name="load-base", daemon=True)
-        self._loading.start()
-
-    def wait(self) -> None:
-        """Until what ``warm`` started has ended."""
-        if self._loading is not None:
-            self._loading.join()
+        thread = threading.Timer(after, load)
+        thread.name, thread.daemon = "load-base", True
+        thread.start()
+        return thread
 
     @property
     def ready(self) -> bool:
@@ -158,6 +162,9 @@ class LazyEngine:
             if self._engine is None:
                 settings = self._settings
                 self._engine = open_engine(settings, settings.numeric_threads(settings.threads))
+                # What is loaded now stays for good: looking through it again and again held up one answer in a hundred.
+                gc.collect()
+                gc.freeze()
             return self._engine
 
 
@@ -169,14 +176,15 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if warm:
-            engine.warm(db)
+        warming = engine.warm(db, _FIRST_PAGE_SECONDS) if warm else None
         if not settings.https and settings.host not in ("127.0.0.1", "localhost", "::1"):
             log.warning(
                 "plain-http: serving %s without HTTPS; passwords travel readable. See README, HTTPS.", settings.host
             )
         runner.resume(app.state.earshot.engine)
         yield
+        if warming is not None:
+            warming.cancel()
         runner.close()
         app.state.earshot.later.stop()
         db.close()

@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     slots: int = Field(64, ge=1, description="Adapters that can answer in one batch.")
     rank: int = Field(8, ge=1, le=64, description="Rank of the listeners' adapters.")
     cache_mb: int = Field(256, ge=1, description="MB of RAM for adapters, vectors and scores that are kept, together.")
+    storage: str = Field(
+        "", description="Folder or fsspec URL (`s3://bucket/place`) for adapters and vectors that machines share."
+    )
+    storage_cache_mb: int = Field(2048, ge=1, description="MB of disk for adapters fetched from the shared storage.")
     threads: int = Field(0, ge=0, description="Numeric threads of the web process; 0 is half of the cores.")
     train_threads: int = Field(0, ge=0, description="Numeric threads of the worker; 0 is half of the cores.")
     max_body_bytes: int = Field(6_000_000, ge=1000, description="Largest request body taken.")

@@ -48,7 +48,8 @@ def doings(
 
     regular = {"tidy": Doing(tidy, _DAY), "shred": Doing(shred)}
     hours = settings.backup_hours
-    return regular | ({"backup": Doing(save, hours * 3600)} if hours and database.is_sqlite else {})
+    here = database.is_sqlite and not settings.storage  # what is shared is backed up where it lies
+    return regular | ({"backup": Doing(save, hours * 3600)} if hours and here else {})
 
 
 def prove(file: Path, engine: Engine, kinds: EngineTypes) -> int:
@@ -61,7 +62,7 @@ def prove(file: Path, engine: Engine, kinds: EngineTypes) -> int:
         preparing.migrate(settings.url)
         restored = Database(settings.url)
         try:
-            trial = Engine(engine.base, dataclasses.replace(engine.settings, adapters=settings.adapters))
+            trial = Engine(engine.base, dataclasses.replace(engine.settings, adapters=settings.adapters, storage=""))
             with restored.read() as db:
                 people = _to_ask(db)
                 for who in people:
@@ -105,6 +106,12 @@ def rotate(folder: Path, keep: int) -> int:
     return len(old)
 
 
+def _keep_only_shared(settings: Settings, songs: set[int]) -> int:
+    from app.lm.shared_vectors import keep_only
+
+    return keep_only(settings.vectors, settings.storage, songs)
+
+
 def shred_all(database: Database, settings: Settings) -> str:
     """Remove what deleted rows left in files: vectors of songs that are gone, free pages, the write-ahead log.
 
@@ -114,7 +121,7 @@ def shred_all(database: Database, settings: Settings) -> str:
 
     with database.read() as db:
         songs = set(db.scalars(select(Song.id)))
-    gone = keep_only(settings.vectors, songs)
+    gone = _keep_only_shared(settings, songs) if settings.storage else keep_only(settings.vectors, songs)
     if not privacy.shred(database):
         raise TooBusy("Somebody was reading the database; what was deleted is shredded in a minute.")
     return f"the database was rewritten, {gone} vectors of songs that are gone were removed"

@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run beside each other and
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,37 @@ from app.services import catalogue, passwords, preparing
 from app.settings import PROJECT, Settings
 from app.starter.reading import StarterArtist, read
 from app.tables import Listener
+from tests.servers import fresh, postgres_server
 
 BASE_TOML = PROJECT / "models" / "base.toml"
 SEED = 7
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--database: the same tests on the other database."""
+    parser.addoption("--database", choices=["sqlite", "postgres"], default="sqlite", help="what the tests store in")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """PostgreSQL, started when it is first asked for: a URL with a place for the database's name."""
+    with postgres_server() as url:
+        yield url
+
+
+NewUrl = Callable[[str, str], str]
+
+
+@pytest.fixture(scope="session")
+def new_url(request: pytest.FixtureRequest) -> NewUrl:
+    """A function (name, template) that gives the URL of a new database of this run: a template's copy, or empty.
+
+    On SQLite it gives "": a database is a file of its home, which is copied with it.
+    """
+    if request.config.getoption("--database") == "sqlite":
+        return lambda name, template: ""
+    server: str = request.getfixturevalue("server")
+    return lambda name, template: fresh(server, name, template or "template1")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,10 +84,12 @@ def starter() -> list[StarterArtist]:
 
 
 @pytest.fixture(scope="session")
-def seed_home(tmp_path_factory: pytest.TempPathFactory, base: Base, starter: list[StarterArtist]) -> Path:
+def seed_home(
+    tmp_path_factory: pytest.TempPathFactory, base: Base, starter: list[StarterArtist], new_url: NewUrl
+) -> Path:
     """A home whose database holds the slice and whose vectors are encoded; copied for each test."""
     home = tmp_path_factory.mktemp("seed")
-    settings = Settings(home=home)
+    settings = Settings(home=home, database_url=new_url("seed", ""))
     preparing.migrate(settings.url)
     db = Database(settings.url)
     with db.write() as session:
@@ -79,23 +109,25 @@ def engine_for(base: Base, settings: Settings) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def bare_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bare_seed(tmp_path_factory: pytest.TempPathFactory, new_url: NewUrl) -> Path:
     """A home with a few songs of the starter catalogue and no base: quick to make; copied for each test."""
     home = tmp_path_factory.mktemp("bare")
-    preparing.migrate(Settings(home=home).url)
-    database = Database(Settings(home=home).url)
+    settings = Settings(home=home, database_url=new_url("bare_seed", ""))
+    preparing.migrate(settings.url)
+    database = Database(settings.url)
     with database.write() as session:
         catalogue.load_starter(session, read()[::400])
-    database.outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")
+    if database.is_sqlite:
+        database.outside_transaction("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
     return home
 
 
 @pytest.fixture
-def bare(bare_seed: Path, tmp_path: Path) -> Settings:
+def bare(bare_seed: Path, tmp_path: Path, new_url: NewUrl) -> Settings:
     """Settings of a fresh home without a base."""
     shutil.copytree(bare_seed, tmp_path / "bare")
-    return Settings(home=tmp_path / "bare")
+    return Settings(home=tmp_path / "bare", database_url=new_url("bare", "bare_seed"))
 
 
 @pytest.fixture
@@ -107,11 +139,11 @@ def bare_db(bare: Settings) -> Iterator[Database]:
 
 
 @pytest.fixture
-def settings(seed_home: Path, tmp_path: Path) -> Settings:
+def settings(seed_home: Path, tmp_path: Path, new_url: NewUrl) -> Settings:
     """Settings of a fresh home with the small catalogue in it."""
     home = tmp_path / "home"
     shutil.copytree(seed_home, home)
-    return Settings(home=home)
+    return Settings(home=home, database_url=new_url("place", "seed"))
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ TORCH_STACK = {"torch", "transformers", "peft", "safetensors", "huggingface_hub"
 # What of ours each room may import at run time.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "objects": {"errors"},
     "settings": set(),
     "tables": {"errors", "tables"},
     "tables_circle": {"tables"},
@@ -29,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables_sharing": {"tables"},
     "db": {"errors", "tables"},
     "starter": {"starter"},
-    "lm": {"lm", "errors"},
+    "lm": {"lm", "errors", "objects"},
     "services": {
         "services",
         "tables",
@@ -39,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tables_sharing",
         "db",
         "errors",
+        "objects",
         "starter",
     },
     # The State that routes share holds the settings and the database; main.py puts both in.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.lm.vectors import _INDEX as INDEX
+from app.lm.vectors import INDEX
 
 _ROWS = 4096
 

@@ -20,11 +20,13 @@ from app.lm.locate import locate
 from app.lm.lora import LoraFacts, lora_facts
 from app.lm.ranking import Ranked, Rule, Taste
 from app.lm.scoring import Scored, Scores
+from app.lm.shared_store import store_for
+from app.lm.shared_vectors import vectors_for
 from app.lm.slots import SlotBank
-from app.lm.store import AdapterStore, LoraTensors
+from app.lm.store import LoraTensors
 from app.lm.towers import Adapter, Towers
 from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, read_by, settings_dict
-from app.lm.vectors import CatalogueVectors, Floats, Snapshot, unit
+from app.lm.vectors import Floats, Snapshot, unit
 from app.lm.views import Views
 
 HELD_OUT_SHARE = 0.2
@@ -49,6 +51,8 @@ class EngineSettings:
     rule: Rule = "interest"
     tuned: Path | None = None
     cache_mb: int = 256
+    storage: str = ""
+    storage_cache_mb: int = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,8 @@ class Engine(Views):
     def __init__(self, base: Base, settings: EngineSettings) -> None:
         self.base, self.settings = base, settings
         self.fingerprint = base.fingerprint
-        self.vectors = CatalogueVectors(settings.vectors, base.fingerprint, base.dimension)
-        self.store = AdapterStore(settings.adapters)
+        self.vectors = vectors_for(settings.vectors, base.fingerprint, base.dimension, settings.storage)
+        self.store = store_for(settings.adapters, settings.storage, settings.storage_cache_mb * _MB)
         self.bank = SlotBank(base, settings.rank, settings.slots)
         # Adapters, vectors and scores share the room evenly.
         self.towers = Towers(base, self.bank, self.store, settings.cache_mb * _MB // 3)
@@ -175,8 +179,8 @@ class Engine(Views):
         Without a wish the values are kept until the history, the version or the catalogue changes.
         """
         snapshot = self.vectors.snapshot()
-        kept = self.scores.get(listener, version, own, snapshot) or self._score(listener, version, own, snapshot)
-        values, taste, version = kept.values, kept.taste, kept.version
+        scored = self.scores.get(listener, version, own, snapshot) or self._score(listener, version, own, snapshot)
+        values, taste, version = scored.told()
         if wish and len(snapshot.ids):
             wished = snapshot.units @ self.wish_unit(listener, version, wish)
             values = wished if taste.empty else ranking.blend(values, wished, wish_share)
@@ -188,7 +192,7 @@ class Engine(Views):
         if len(values) and not taste.empty:
             values = ranking.scores(taste, snapshot.units)
         values.setflags(write=False)
-        scored = Scored(answered, tuple(own), snapshot.mark, values, taste)
+        scored = Scored.of(answered, own, snapshot, values, taste)
         if answered == version:  # a version that was refused is tried again: it may have been mended
             self.scores.keep(listener, scored)
         return scored

@@ -29,7 +29,7 @@ from app.errors import AdapterAltered, AdapterMissing, AdapterUnfit
 from app.lm.centred import Floats
 from app.lm.locate import sha256_of
 
-_ID = re.compile(r"[0-9a-f]{16}")
+ID = re.compile(r"[0-9a-f]{16}")
 _PREFIX = "base_model.model."
 
 
@@ -96,7 +96,7 @@ class AdapterStore:
     def folder(self, listener: str, version: str) -> AdapterFolder:
         """Where a version lies. Ids are opaque and of one width, so no id is a prefix or a path."""
         for name in (listener, version):
-            if not _ID.fullmatch(name):
+            if not ID.fullmatch(name):
                 raise AdapterMissing(f"{name!r} is no adapter id")
         return AdapterFolder(self.root / listener / version)
 
@@ -209,10 +209,18 @@ class AdapterStore:
             raise AdapterAltered(f"adapter {version}: the vectors beside it do not have their sha256")
         return songs, texts, vectors
 
+    def fetched(self, listener: str, version: str) -> AdapterFolder:
+        """The version's files on this machine; what of them is missing is for the caller to see."""
+        return self.folder(listener, version)
+
+    def listeners(self) -> list[str]:
+        """Ids below which there is anything."""
+        return sorted(path.name for path in self.root.glob("*") if path.is_dir())
+
     def versions(self, listener: str) -> list[str]:
         """Ids of complete versions on disk."""
         home = self.root / listener
-        return sorted(p.name for p in home.iterdir() if _ID.fullmatch(p.name)) if home.is_dir() else []
+        return sorted(p.name for p in home.iterdir() if ID.fullmatch(p.name)) if home.is_dir() else []
 
     def remove(self, listener: str, version: str | None = None) -> None:
         """Delete one version, or everything of a listener."""
@@ -220,7 +228,7 @@ class AdapterStore:
             shutil.rmtree(self.folder(listener, version).path, ignore_errors=True)
             self._own_file(listener, version).unlink(missing_ok=True)
             return
-        if not _ID.fullmatch(listener):
+        if not ID.fullmatch(listener):
             raise AdapterMissing(f"{listener!r} is no listener id")
         shutil.rmtree(self.root / listener, ignore_errors=True)
 

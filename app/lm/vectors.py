@@ -25,7 +25,7 @@ from app.errors import VectorsDamaged
 from app.lm.centred import Centred, Floats, RowOf, Stored
 
 _GONE = 0  # stands for the text of a song that was removed
-_INDEX = np.dtype([("song", "<i8"), ("text", "<u8"), ("crc", "<u4")])
+INDEX = np.dtype([("song", "<i8"), ("text", "<u8"), ("crc", "<u4")])
 
 __all__ = ["CatalogueVectors", "Floats", "Snapshot", "snapshot_of", "text_hash", "unit"]
 
@@ -107,7 +107,7 @@ class CatalogueVectors:
         rows = np.ascontiguousarray(vectors, dtype="<f4")
         if rows.shape != (len(songs), self.dimension) or not np.isfinite(rows).all():
             raise ValueError(f"vectors of shape {rows.shape} for {len(songs)} songs, or values that are not finite")
-        entries = np.empty(len(songs), dtype=_INDEX)
+        entries = np.empty(len(songs), dtype=INDEX)
         entries["song"] = songs
         entries["text"] = [text_hash(t) for t in texts]
         entries["crc"] = [zlib.crc32(row.tobytes()) for row in rows]
@@ -116,7 +116,7 @@ class CatalogueVectors:
     def remove(self, songs: Sequence[int]) -> None:
         """Forget songs that are no longer in the catalogue: a last entry without a text, and a row of zeros."""
         rows = np.zeros((len(songs), self.dimension), dtype="<f4")
-        entries = np.zeros(len(songs), dtype=_INDEX)
+        entries = np.zeros(len(songs), dtype=INDEX)
         entries["song"] = songs
         entries["crc"] = zlib.crc32(bytes(self._row_bytes))
         if len(songs):
@@ -124,12 +124,16 @@ class CatalogueVectors:
 
     def _put(self, entries: NDArray[Any], rows: Floats) -> None:
         with self._writing():
-            count = self._count()
-            _write_at(self._vectors, count * self._row_bytes, rows.tobytes())
-            _write_at(self._index, count * _INDEX.itemsize, entries.tobytes())
+            self._put_locked(entries, rows)
+
+    def _put_locked(self, entries: NDArray[Any], rows: Floats) -> None:
+        """Append while the folder's lock is held."""
+        count = self._count()
+        _write_at(self._vectors, count * self._row_bytes, rows.tobytes())
+        _write_at(self._index, count * INDEX.itemsize, entries.tobytes())
 
     def _count(self) -> int:
-        return self._index.stat().st_size // _INDEX.itemsize if self._index.exists() else 0
+        return self._index.stat().st_size // INDEX.itemsize if self._index.exists() else 0
 
     def stale(self, songs: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
         """Those of (song id, song text) that are not encoded yet, or whose text has changed."""
@@ -143,8 +147,8 @@ class CatalogueVectors:
         if count < self._texts_seen:
             self._texts, self._texts_seen = {}, 0
         if count > self._texts_seen:
-            offset = self._texts_seen * _INDEX.itemsize
-            fresh = np.fromfile(self._index, dtype=_INDEX, count=count - self._texts_seen, offset=offset)
+            offset = self._texts_seen * INDEX.itemsize
+            fresh = np.fromfile(self._index, dtype=INDEX, count=count - self._texts_seen, offset=offset)
             self._texts.update(zip(fresh["song"].tolist(), fresh["text"].tolist(), strict=True))
             self._texts_seen = count
 
@@ -170,10 +174,10 @@ class CatalogueVectors:
             self._snapshot = snapshot_of(np.empty(0, dtype=np.int64), empty)
             self._seen = 0
             return
-        entries = np.fromfile(self._index, dtype=_INDEX, count=count)
+        entries = np.fromfile(self._index, dtype=INDEX, count=count)
         self._check_length(count)
         mapped = np.asarray(np.memmap(self._vectors, dtype="<f4", mode="r", shape=(count, self.dimension)))
-        keep = _latest(entries["song"])
+        keep = latest(entries["song"])
         keep = keep[entries["text"][keep] != _GONE]
         ids = entries["song"][keep].astype(np.int64)
         self._snapshot = snapshot_of(ids, mapped, None if len(keep) == count else keep)
@@ -182,7 +186,7 @@ class CatalogueVectors:
     def check(self) -> list[int]:
         """Songs whose stored row does not have its crc32: the file was altered."""
         count = self._count()
-        entries = np.fromfile(self._index, dtype=_INDEX, count=count) if count else np.empty(0, dtype=_INDEX)
+        entries = np.fromfile(self._index, dtype=INDEX, count=count) if count else np.empty(0, dtype=INDEX)
         damaged: list[int] = []
         if not count or not self._vectors.exists():
             return [int(entry["song"]) for entry in entries]
@@ -197,12 +201,16 @@ class CatalogueVectors:
         with self._writing():
             for file in (self._index, self._vectors):
                 file.unlink(missing_ok=True)
+        self.changed()
+
+    def changed(self) -> None:
+        """The files were replaced by others: what was read of them is forgotten."""
         with self._lock:
             self._snapshot, self._seen, self._texts, self._texts_seen = None, -1, {}, 0
 
 
-def _latest(songs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each song was written last, in the order in which they were written first."""
+def latest(songs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) Where each song was written last, in the order in which they were written first."""
     _, first = np.unique(songs, return_index=True)
     _, last = np.unique(songs[::-1], return_index=True)
     result: NDArray[np.int64] = (len(songs) - 1 - last)[np.argsort(first)]

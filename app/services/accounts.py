@@ -12,6 +12,7 @@ from sqlalchemy import CursorResult, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.db import alone
 from app.errors import BadInput, Conflict, NotFound, NotSignedIn
 from app.services.passwords import hash_password, verify
 from app.services.text import clean, fold, show
@@ -35,7 +36,7 @@ def has_administrator(db: Session) -> bool:
 
 def by_name(db: Session, name: str) -> Listener:
     """A listener by name. Raises NotFound."""
-    key = fold(name.encode("utf-8", "replace").decode())
+    key = fold(name.encode("utf-8", "replace").decode()).replace("\x00", "\ufffd")
     found = db.scalar(select(Listener).where(Listener.name_key == key))
     if found is None:
         raise NotFound(f"There is no listener named {show(name)}.")
@@ -60,6 +61,7 @@ def add_listener(db: Session, name: str, password: str | None, *, is_admin: bool
 
 def first_listener(db: Session, name: str, password: str) -> Listener:
     """The first visit: its listener is the administrator. Raises Conflict if somebody was faster."""
+    alone(db, "first listener")
     if has_administrator(db):
         raise Conflict("This server has its first listener already. Ask them for an invite link.")
     return add_listener(db, name, password, is_admin=True)
@@ -96,6 +98,7 @@ def open_invite(db: Session, token: str) -> Invite:
 
 def join(db: Session, token: str, name: str, password: str) -> Listener:
     """Use an invite: a new listener, or a password for the one it was made for. Raises NotFound, BadInput, Conflict."""
+    alone(db, token_hash(token))
     link = open_invite(db, token)
     if link.for_listener is None:
         listener = add_listener(db, name, password)

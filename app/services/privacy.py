@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.errors import Conflict
+from app.objects import Objects
 from app.services import chores
 from app.tables import Listener, Song
 from app.tables import Table as Base
@@ -97,8 +98,13 @@ def _unshared(db: Session, listener_id: str, songs: Sequence[int]) -> list[int]:
 # -- what is left when the rows are gone ------------------------------------------------------------
 
 
-def remove_files(folders: Sequence[Path], listener_id: str) -> None:
-    """Delete a listener's own folder in each of some folders that have one for each listener."""
+def remove_files(folders: Sequence[Path], listener_id: str, storage: str = "") -> None:
+    """Delete a listener's own folder in each of some folders that have one for each listener, and in shared storage.
+
+    Raises StorageProblem if the storage does not answer; the worker's sweep deletes there what no row speaks of.
+    """
+    if storage:
+        Objects(storage).remove_below(f"adapters/{listener_id}")
     for folder in folders:
         if (folder / listener_id).is_dir():
             shutil.rmtree(folder / listener_id)

@@ -52,7 +52,7 @@ def alike(db: Session, words: Sequence[str]) -> list[int]:
     if not groups:
         return []
     if not _is_sqlite(db):
-        db.execute(text("SET LOCAL pg_trgm.word_similarity_threshold = 0.4"))
+        db.execute(text("SET LOCAL pg_trgm.word_similarity_threshold = 0.3"))
         near = func.word_similarity(" ".join(words), Song.search_text)
         close = Song.search_text.op("%>")(" ".join(words))
         return list(db.scalars(select(Song.id).where(close).order_by(near.desc(), Song.id).limit(_CHOSEN * 5)))

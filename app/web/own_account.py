@@ -86,6 +86,6 @@ def leave(state: State, who: SignedIn, current: str) -> None:
         if not accounts.has_password(db, who.id, current):
             raise BadInput("The password is not that; nothing was deleted.")
         privacy.delete_account(db, who.id)
-    privacy.remove_files([state.settings.adapters, state.settings.data / "imports"], who.id)
+    privacy.remove_files([state.settings.adapters, state.settings.data / "imports"], who.id, state.settings.storage)
     if state.engine.ready:
         state.engine.get().forget(who.id)

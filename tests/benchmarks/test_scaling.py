@@ -1,4 +1,4 @@
-"""docs/scaling.md holds: its tables are the script's, the arithmetic is sound, and the slots' hits are the slots' own."""
+"""docs/scaling.md holds: its tables are the script's, the arithmetic is sound, and the hits are the slots' own."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from transformers import BertConfig
 
@@ -25,8 +25,7 @@ from app.lm.store import AdapterStore
 from app.services import accounts, listens, preparing, retraining
 from app.settings import PROJECT, Settings
 from app.tables import AdapterVersion, Job, Listen, Listener, Song
-from app.tables_imports import Import
-from tests.faults.scenarios import BROUGHT, IMPORTED
+from tests.faults.scenarios import IMPORTED
 from tests.lm.making import save_tiny_base, shape_of_base
 from tests.test_migrations import ROWS
 from tests.upkeep.conftest import add_version
@@ -104,25 +103,6 @@ def test_an_import_is_there_whole_or_not_at_all_and_can_be_done_again(seed: Path
         assert run("import_listens", home).returncode == 0, step
         again = asked(home, plays)
         assert len(again) == len(set(again)) == len(before) + len(IMPORTED), step  # type: ignore[arg-type,call-overload]
-
-
-def test_an_upload_goes_on_after_the_next_start_and_each_listen_is_there_once(seed: Path, tmp_path: Path) -> None:
-    save_tiny_base(seed / "tiny", BertConfig(**shape_of_base()))
-    before = asked(seed, plays)
-    for step, home in killed_everywhere("bring_a_file", seed, tmp_path / "x"):
-        taken = len(asked(home, plays)) - len(before)  # type: ignore[arg-type]
-        assert taken in (len(BROUGHT), asked(home, _rows_done)), step
-        again = run("go_on_with_the_file", home)
-        assert again.returncode == 0, (step, again.stderr)
-        after = asked(home, plays)
-        assert len(after) == len(set(after)) == len(before) + len(BROUGHT), step  # type: ignore[arg-type,call-overload]
-        states = asked(home, lambda session: set(session.scalars(select(Import.state))))
-        assert states <= {"done", "failed"} and "done" in states, (step, states)  # type: ignore[operator]
-        assert "Traceback" not in again.stderr, (step, again.stderr)
-
-
-def _rows_done(session: Session) -> int:
-    return session.scalar(select(func.max(Import.step)).where(Import.state == "running")) or 0
 
 
 def test_a_listen_is_logged_or_not_and_never_twice(seed: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,7 @@ def test_encoding_goes_on_where_a_kill_left_it(db: Database, engine: Engine, mon
 
 def test_the_shell_imports_and_counts(settings: Settings, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARSHOT_HOME", str(settings.home))
+    monkeypatch.setenv("EARSHOT_DATABASE_URL", settings.database_url)
     path = write("artist,title\nZzz,One\nZzz,one\n,x\n")
     done = CliRunner().invoke(main, ["catalogue", "import", str(path), "--no-encode", "--json"])
     report = json.loads(done.stdout)
@@ -209,6 +211,6 @@ def test_the_shell_imports_and_counts(settings: Settings, write: Write, monkeypa
     assert report["reasons"] == [{"line": 4, "reason": "The artist is empty"}]
     found = json.loads(CliRunner().invoke(main, ["catalogue", "stats", "--json"]).stdout)
     assert list(found) == ["songs", "artists", "genres", "countries", "decades", "with_year", "with_genres", "encoded"]
-    with Database(settings.url).read() as session:
+    with closing(Database(settings.url)) as database, database.read() as session:
         assert found["songs"] == session.scalar(select(func.count()).select_from(Song))
     assert CliRunner().invoke(main, ["catalogue", "import", "/no/such", "--json"]).exit_code == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,11 +34,11 @@ SONGS = [
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def full(tmp_path_factory: pytest.TempPathFactory, new_url: Callable[[str, str], str]) -> Iterator[Database]:
     """A database with the starter's slice would do; these songs are chosen to be hard."""
     from app.services import preparing
 
-    url = f"sqlite:///{tmp_path_factory.mktemp('search') / 'earshot.db'}"
+    url = new_url("search", "") or f"sqlite:///{tmp_path_factory.mktemp('search') / 'earshot.db'}"
     preparing.migrate(url)
     database = Database(url)
     with database.write() as db:

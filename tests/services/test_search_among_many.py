@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,9 +18,9 @@ MANY = 3000
 
 
 @pytest.fixture(scope="module")
-def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def crowd(tmp_path_factory: pytest.TempPathFactory, new_url: Callable[[str, str], str]) -> Iterator[Database]:
     """Thousands of songs that share a word, and a few that one looks for."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('crowd') / 'earshot.db'}"
+    url = new_url("crowd", "") or f"sqlite:///{tmp_path_factory.mktemp('crowd') / 'earshot.db'}"
     preparing.migrate(url)
     database = Database(url)
     names = [(f"Artist {n}", f"Love {n}") for n in range(MANY)]

@@ -85,9 +85,7 @@ def test_damaged_vectors_and_adapters_are_named_at_the_start_of_the_server(
     _flip(engine.store.folder(ana.id, version).weights, 500)
     _flip(next(settings.vectors.glob("*/vectors.f32")), 100)
     monkeypatch.setattr(main, "open_engine", lambda *_: engine)
-    loading = main.LazyEngine(settings)
-    loading.warm(db)
-    loading.wait()
+    main.LazyEngine(settings).warm(db, 0).join()
     said = caplog.text
     assert f"adapter {ana.id}/{version}" in said and "The base answers for them" in said
     assert "catalogue vectors: 1 of " in said and "the rest works" in said

@@ -127,7 +127,7 @@ def _kept_lists(db: Session, listener_id: str) -> Iterable[bytes]:
 
 def _put_playlists(archive: ZipFile, db: Session, listener_id: str) -> None:
     for number, (one, _) in enumerate(reversed(playlists.of(db, listener_id)), 1):
-        file = playlist_files.write("jspf", one.name, one.created_at, playlists.songs_of(db, one))
+        file = playlist_files.write(db, "jspf", one.name, one.created_at, playlists.songs_of(db, one))
         archive.writestr(f"playlists/{number}.jspf", file.content)
 
 
@@ -151,7 +151,7 @@ def _version(row: AdapterVersion, who: Listener) -> dict[str, Any]:
 
 def _put_version(archive: ZipFile, engine: Engine, listener_id: str, version: dict[str, Any]) -> bool:
     """The files of a version; false if they are no longer on disk."""
-    files = engine.store.folder(listener_id, version["id"])
+    files = engine.store.fetched(listener_id, version["id"])
     if not all(file.is_file() for file in (files.weights, files.config, files.card)):
         return False
     for file in (files.weights, files.config, files.card):

@@ -18,19 +18,21 @@ from app.tables import Listen, Listener, Song
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_database(tmp_path_factory: pytest.TempPathFactory, new_url: Callable[[str, str], str]) -> Path:
     """A migrated database with nothing in it; copied for each test."""
     path = tmp_path_factory.mktemp("empty") / "earshot.db"
-    preparing.migrate(f"sqlite:///{path}")
+    preparing.migrate(new_url("empty", "") or f"sqlite:///{path}")
     return path
 
 
 @pytest.fixture
-def db(empty_database: Path, tmp_path: Path) -> Iterator[Database]:
+def db(empty_database: Path, tmp_path: Path, new_url: Callable[[str, str], str]) -> Iterator[Database]:
     """An empty database."""
     (tmp_path / "data").mkdir()
-    shutil.copy(empty_database, tmp_path / "data" / "earshot.db")
-    database = Database(f"sqlite:///{tmp_path / 'data' / 'earshot.db'}")
+    url = new_url("place", "empty")
+    if not url:
+        shutil.copy(empty_database, tmp_path / "data" / "earshot.db")
+    database = Database(url or f"sqlite:///{tmp_path / 'data' / 'earshot.db'}")
     yield database
     database.close()
 
