@@ -141,6 +141,12 @@ def songs_liked(db: Session, listener: str) -> int:
     return db.scalar(played) or 0
 
 
+def anybody_with(db: Session, songs: int) -> bool:
+    """Whether some listener played that many different songs."""
+    many = select(Listen.listener_id).where(Listen.ended == "played", Listen.learn).group_by(Listen.listener_id)
+    return db.scalar(many.having(func.count(func.distinct(Listen.song_id)) >= songs).limit(1)) is not None
+
+
 # -- feedback ---------------------------------------------------------------------------------------
 
 

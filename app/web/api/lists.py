@@ -35,7 +35,7 @@ def _recommended(made: Recommended, list_id: str | None = None) -> shapes.Recomm
         shapes.SuggestionOut(
             song=song_out(one.song), score=one.score, loved=one.loved,
             reasons=[
-                shapes.ReasonOut(because=r.label, share=r.share, song_id=r.song.id if r.song else None)
+                shapes.ReasonOut(because=r.label, share=r.share, song_id=r.song_id)
                 for r in one.reasons
             ],
         )
