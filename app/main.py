@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -18,6 +20,7 @@ from app.db import Database
 from app.errors import BadInput, BaseProblem, EarshotError, NotFound
 from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
+from app.services import examining
 from app.services.imports.runner import Runner
 from app.services.imports.staging import Staging
 from app.services.recommending import EngineTypes
@@ -58,6 +61,8 @@ if TYPE_CHECKING:
     from app.lm.towers import MakeTowers
 
 log = logging.getLogger("earshot")
+
+_FIRST_PAGE_SECONDS = 1.0  # whoever waits for the server to start sees its first page before torch takes the processor
 
 KINDS = EngineTypes(Own, Ask, song_text)
 # One a line, so that two changes that add a room do not meet.
@@ -131,16 +136,25 @@ class LazyEngine:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
 
-    def warm(self) -> None:
-        """Start loading; a problem is logged now and shown to whoever asks for a list."""
+    def warm(self, db: Database, after: float) -> threading.Timer:
+        """Load in so many seconds unless that is cancelled; a problem is logged, and shown to who asks for a list.
+
+        So is what is damaged: vectors of the catalogue, and live adapters.
+        """
 
         def load() -> None:
             try:
-                self.get()
-            except EarshotError as problem:
+                engine = self.get()
+                for found in (examining.vectors(engine), *examining.adapters(db, engine)):
+                    if not found.is_well:
+                        log.error("%s: %s %s", found.what, found.said, found.mend)
+            except (EarshotError, SQLAlchemyError, OSError) as problem:
                 log.error("%s", problem)
 
-        threading.Thread(target=load, name="load-base", daemon=True).start()
+        thread = threading.Timer(after, load)
+        thread.name, thread.daemon = "load-base", True
+        thread.start()
+        return thread
 
     @property
     def ready(self) -> bool:
@@ -152,6 +166,9 @@ class LazyEngine:
         with self._lock:
             if self._engine is None:
                 self._engine = self._open()
+                # What is loaded now stays for good: looking through it again and again held up one answer in a hundred.
+                gc.collect()
+                gc.freeze()
             return self._engine
 
 
@@ -163,14 +180,15 @@ def create_app(settings: Settings, *, warm: bool = True, engine: LazyEngine | No
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if warm:
-            engine.warm()
+        warming = engine.warm(db, _FIRST_PAGE_SECONDS) if warm else None
         if not settings.https and settings.host not in ("127.0.0.1", "localhost", "::1"):
             log.warning(
                 "plain-http: serving %s without HTTPS; passwords travel readable. See README, HTTPS.", settings.host
             )
         runner.resume(app.state.earshot.engine)
         yield
+        if warming is not None:
+            warming.cancel()
         runner.close()
         app.state.earshot.later.stop()
         db.close()

@@ -17,7 +17,7 @@ from app.lm.circle import train_circle
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, chores, circle_adapter, musicbrainz, retraining
+from app.services import catalogue, chores, circle_adapter, listens, musicbrainz, retraining
 from app.services.chores import Doing
 from app.services.recommending import EngineTypes
 from app.tables import Job
@@ -30,6 +30,7 @@ _NICE = 10  # beside a web process, training takes what the pages leave
 _IDLE_SECONDS = 0.5
 _MUSICBRAINZ_REST_SECONDS = 60.0
 _CHORES_SECONDS = 2.0
+_BASE_REST_SECONDS = 60.0  # before a base that could not be loaded is tried again
 
 
 class _Run:
@@ -86,7 +87,7 @@ class Worker:
     ) -> None:  # fmt: skip
         self.db, self.store, self.kinds, self.min_songs = db, store, kinds, min_songs
         self.doings = doings(lambda: self.engine)
-        self._chores_at = 0.0
+        self._chores_at = self._prepares_at = 0.0
         self.owner = retraining.owner_name()
         self.stopping = threading.Event()
         self._open = open_engine
@@ -115,7 +116,7 @@ class Worker:
                     self.sweep()
                     swept = True
                 self.withdraw()
-                if not self.once() and not self.chores() and not self.complete():
+                if not self.once() and not self.chores() and not self.complete() and not self.prepare():
                     self.stopping.wait(_IDLE_SECONDS)
             except EarshotError as problem:
                 log.warning("%s", problem)
@@ -200,6 +201,19 @@ class Worker:
                 texts = catalogue.texts(session, self.kinds.song_text, [song_id])
             self.engine.encode_songs(texts)
         return True
+
+    def prepare(self) -> bool:
+        """Load the base once somebody has songs enough to train on: their first retrain then need not wait for it."""
+        if self._engine is not None or time.monotonic() < self._prepares_at:
+            return False
+        self._prepares_at = time.monotonic() + _CHORES_SECONDS
+        with self.db.read() as session:
+            if not listens.anybody_with(session, self.min_songs):
+                return False
+        self._prepares_at = (
+            time.monotonic() + _BASE_REST_SECONDS
+        )  # a base that cannot be loaded is not tried all the time
+        return self.engine is not None
 
     def _stop(self, job: Job, state: str, error: str = "") -> None:
         with self.db.write() as session:

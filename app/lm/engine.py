@@ -179,8 +179,8 @@ class Engine(Views):
         Without a wish the values are kept until the history, the version or the catalogue changes.
         """
         snapshot = self.vectors.snapshot()
-        kept = self.scores.get(listener, version, own, snapshot) or self._score(listener, version, own, snapshot)
-        values, taste, version = kept.values, kept.taste, kept.version
+        scored = self.scores.get(listener, version, own, snapshot) or self._score(listener, version, own, snapshot)
+        values, taste, version = scored.told()
         if wish and len(snapshot.ids):
             wished = snapshot.units @ self.wish_unit(listener, version, wish)
             values = wished if taste.empty else ranking.blend(values, wished, wish_share)
@@ -192,7 +192,7 @@ class Engine(Views):
         if len(values) and not taste.empty:
             values = ranking.scores(taste, snapshot.units)
         values.setflags(write=False)
-        scored = Scored(answered, tuple(own), snapshot.mark, values, taste)
+        scored = Scored.of(answered, own, snapshot, values, taste)
         if answered == version:  # a version that was refused is tried again: it may have been mended
             self.scores.keep(listener, scored)
         return scored

@@ -7,7 +7,9 @@ a tenth of one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from app.lm.asking import Own
 from app.lm.centred import Floats
@@ -18,18 +20,31 @@ from app.lm.vectors import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """values: (N,) in the catalogue's row order, not to be written to; version: the adapter that answered."""
+    """values: (N,) in the catalogue's row order, not to be written to; version: the adapter that answered.
+
+    own: hash of the songs, texts and weights that it follows from. The taste is kept in float16 (cosines to 1e-3).
+    """
 
     version: str | None
-    own: tuple[Own, ...]
+    own: int
     catalogue: object
     values: Floats
     taste: Taste
 
+    @classmethod
+    def of(cls, version: str | None, own: Sequence[Own], snapshot: Snapshot, values: Floats, taste: Taste) -> Scored:
+        """What to keep of a scoring."""
+        small = replace(taste, units=taste.units.astype(np.float16))
+        return cls(version, hash(tuple(own)), snapshot.mark, values, small)
+
     @property
     def size(self) -> int:
         """Bytes, near enough."""
-        return self.values.nbytes + self.taste.units.nbytes + sum(200 + len(song.text) for song in self.own)
+        return self.values.nbytes + self.taste.units.nbytes + self.taste.songs.nbytes + self.taste.weights.nbytes + 500
+
+    def told(self) -> tuple[Floats, Taste, str | None]:
+        """Values, the taste in float32 as ranking takes it, and the version that answered."""
+        return self.values, replace(self.taste, units=self.taste.units.astype(np.float32)), self.version
 
 
 class Scores:
@@ -41,7 +56,12 @@ class Scores:
     def get(self, listener: str, version: str | None, own: Sequence[Own], snapshot: Snapshot) -> Scored | None:
         """What was scored for exactly these songs and weights, this version and this catalogue."""
         kept = self._kept.get(listener)
-        if kept is None or kept.catalogue is not snapshot.mark or kept.version != version or kept.own != tuple(own):
+        if (
+            kept is None
+            or kept.catalogue is not snapshot.mark
+            or kept.version != version
+            or kept.own != hash(tuple(own))
+        ):
             return None
         return kept
 

@@ -84,7 +84,7 @@ def _scrobble(fields: Mapping[str, str]) -> Scrobble:
         raise bad_parameters(f"The timestamp {show(at)} is no whole number of seconds.")
     if int(at) < EARLIEST:
         return Scrobble(fields, None, TOO_OLD)
-    if int(at) > now() + _AHEAD:
+    if int(at) >= now() + _AHEAD:
         return Scrobble(fields, None, TOO_NEW)
     for name, code in (("artist", ARTIST), ("track", TRACK)):
         try:

@@ -40,6 +40,15 @@ def songs(db: Session, ids: Iterable[int]) -> dict[int, Song]:
     return found
 
 
+def names(db: Session, ids: Iterable[int]) -> dict[int, str]:
+    """How songs are called, "title by artist", by id: cheaper than the songs themselves."""
+    wanted, found = list(ids), dict[int, str]()
+    for start in range(0, len(wanted), _CHUNK):
+        rows = db.execute(select(Song.id, Song.title, Song.artist).where(Song.id.in_(wanted[start : start + _CHUNK])))
+        found.update((song, f"{title} by {artist}") for song, title, artist in rows)
+    return found
+
+
 def artist_keys(db: Session, ids: Sequence[int]) -> Mapping[int, str]:
     """Folded artist by song id, for the cap on songs an artist."""
     rows = db.execute(select(Song.id, Song.artist_key).where(Song.id.in_(list(ids))))

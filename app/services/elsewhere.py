@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 from app.tables import Song
@@ -23,5 +24,9 @@ _MOST = 200
 
 def links(song: Song) -> list[tuple[str, str]]:
     """(service, address) of a search for a song at each of the usual services."""
-    words = f"{song.artist} {song.title}"[:_MOST].encode("utf-8", "replace").decode()
+    return _links(f"{song.artist} {song.title}"[:_MOST].encode("utf-8", "replace").decode())
+
+
+@lru_cache(maxsize=2000)
+def _links(words: str) -> list[tuple[str, str]]:
     return [(name, before + (quote(words, safe="") if path else quote_plus(words))) for name, before, path in _SERVICES]

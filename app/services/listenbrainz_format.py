@@ -66,6 +66,8 @@ def read_submission(body: bytes) -> tuple[str, list[Play]]:
     found = read_json(body)
     if not isinstance(found, dict) or not isinstance(found.get("payload"), list):
         raise BadInput("The JSON document needs listen_type and a list named payload.")
+    if beyond := set(found) - {"listen_type", "payload"}:
+        raise BadInput(f"The JSON document has listen_type and payload, nothing else, not {show(min(beyond))}.")
     kind, payload = found.get("listen_type"), found["payload"]
     if kind not in _TYPES:
         raise BadInput(f"The JSON document needs a listen_type of {', '.join(_TYPES)}, not {show(str(kind))}.")

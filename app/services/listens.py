@@ -27,10 +27,10 @@ Verdict = Literal["love", "dislike", "not_now", "know"]
 
 
 def check_time(at: int) -> int:
-    """A time of listening in whole seconds. Raises BadInput outside [October 2002, now + 1 h]."""
+    """A time of listening in whole seconds. Raises BadInput outside [October 2002, now + 1 h)."""
     if at < EARLIEST:
         raise BadInput(f"A listen at {_shown(at)} is before October 2002, the earliest time taken.")
-    if at > now() + AHEAD:
+    if at >= now() + AHEAD:
         raise BadInput(f"A listen at {_shown(at)} lies in the future.")
     return at
 
@@ -139,6 +139,12 @@ def songs_liked(db: Session, listener: str) -> int:
         Listen.listener_id == listener, Listen.ended == "played", Listen.learn, Listen.song_id.not_in(disliked)
     )
     return db.scalar(played) or 0
+
+
+def anybody_with(db: Session, songs: int) -> bool:
+    """Whether some listener played that many different songs."""
+    many = select(Listen.listener_id).where(Listen.ended == "played", Listen.learn).group_by(Listen.listener_id)
+    return db.scalar(many.having(func.count(func.distinct(Listen.song_id)) >= songs).limit(1)) is not None
 
 
 # -- feedback ---------------------------------------------------------------------------------------

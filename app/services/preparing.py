@@ -7,9 +7,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 from tqdm import tqdm
 
@@ -17,6 +14,8 @@ from app.db import Database
 from app.services import catalogue, genres
 
 if TYPE_CHECKING:
+    from alembic.config import Config
+
     from app.lm.engine import Engine
     from app.lm.song_text import SongText
 
@@ -25,7 +24,9 @@ _PART = 4096
 
 
 def alembic_config(url: str) -> Config:
-    """Alembic with our migrations and that database."""
+    """Alembic with our migrations and that database. Imported where it is needed: no page needs it to start."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
@@ -36,12 +37,16 @@ def alembic_config(url: str) -> Config:
 @lru_cache
 def revisions() -> list[str]:
     """Every revision of the schema that this Earshot knows, oldest first."""
+    from alembic.script import ScriptDirectory
+
     script = ScriptDirectory.from_config(alembic_config("sqlite://"))
     return [revision.revision for revision in script.walk_revisions()][::-1]
 
 
 def migrate(url: str, revision: str = "head") -> None:
     """Bring a database to a revision; a new SQLite file is made for its owner's eyes only."""
+    from alembic import command
+
     location = make_url(url)
     if location.get_backend_name() == "sqlite" and location.database:
         file = Path(location.database)

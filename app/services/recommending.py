@@ -30,7 +30,7 @@ class Reason:
 
     label: str
     share: float
-    song: Song | None = None
+    song_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +106,11 @@ def recommend(
             lift, share = circle_adapter.lift(db, listener_id, past.artists(db), songs_liked, engine.settings.rule)
             ask = replace(ask, lift=lift, lift_share=share)
     ranked, version = engine.recommend(whose, live, own, ask, lambda ids: catalogue.artist_keys(db, ids))
-    songs = catalogue.songs(db, {entry.song for entry in ranked} | {song for e in ranked for song in _speaking(e)})
-    labels = {e.id: e.label for e in past.entries if e.id < 0}
+    songs = catalogue.songs(db, [entry.song for entry in ranked])
+    labels = catalogue.names(db, {song for entry in ranked for song in _speaking(entry)})
+    labels |= {e.id: e.label for e in past.entries if e.id < 0}
     suggestions = tuple(
-        Suggestion(
-            songs[entry.song], entry.score, _reasons(entry, songs, labels), past.verdicts.get(entry.song) == "love"
-        )
+        Suggestion(songs[entry.song], entry.score, _reasons(entry, labels), past.verdicts.get(entry.song) == "love")
         for entry in ranked
         if entry.song in songs
     )
@@ -123,17 +122,16 @@ def _speaking(entry: Ranked) -> list[int]:
     return [own for own, _ in entry.speaks if own > 0 and own != entry.song][:_REASONS]
 
 
-def _reasons(entry: Ranked, songs: dict[int, Song], labels: dict[int, str]) -> tuple[Reason, ...]:
+def _reasons(entry: Ranked, labels: dict[int, str]) -> tuple[Reason, ...]:
     """The own songs and picks that speak most for a song; the several songs of one pick count together."""
     shares: dict[str, float] = {}
-    named: dict[str, Song] = {}
+    named: dict[str, int] = {}
     for own, share in entry.speaks:
-        song = songs.get(own)
-        if own == entry.song or (song is None and own not in labels):
+        if own == entry.song or own not in labels:
             continue
-        label = f"{song.title} by {song.artist}" if song else labels[own]
+        label = labels[own]
         shares[label] = shares.get(label, 0.0) + share
-        if song:
-            named[label] = song
+        if own > 0:
+            named[label] = own
     best = sorted(shares, key=lambda label: -shares[label])[:_REASONS]
     return tuple(Reason(label, shares[label], named.get(label)) for label in best)

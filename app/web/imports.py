@@ -30,7 +30,8 @@ def facts_of(made: Import) -> dict[str, Any]:
     """What pages and scripts are told of an import."""
     return {
         "id": made.id, "state": made.state, "name": made.name, "step": made.step, "of": made.of,
-        "preview": made.preview, "report": made.report, "error": made.error, "active": made.state in _PENDING,
+        "preview": made.preview, "report": made.report, "error": made.error,
+        "active": made.state in _PENDING and not made.error,
         "notes": made.brought.get("notes", []), "shift_minutes": made.shift_minutes, "at": made.created_at,
     }  # fmt: skip
 

@@ -46,7 +46,7 @@ def export(state: Shared, who: Me, list_id: str, kind: str) -> Response:
     with state.db.read() as db:
         shown = kept.own(db, who.id, list_id)
         songs = [came.song for came in kept.opened(db, shown) if came.verdict not in UNWANTED]
-        return attachment(playlist_files.write(kind, called(shown), shown.created_at, songs))
+        return attachment(playlist_files.write(db, kind, called(shown), shown.created_at, songs))
 
 
 def called(shown: KeptList) -> str:

@@ -28,7 +28,8 @@ PLAYERS = (
     ),
     Player(
         "Web Scrobbler", "submit", "{root}/1/submit-listens",
-        "Options → Accounts → ListenBrainz: set the address as API URL, and the token.",
+        "Options → Accounts → ListenBrainz: set the address as API URL, and the token. "
+        "Leave its heart alone: it sends loves, with the token, to listenbrainz.org instead.",
     ),
     Player(
         "multi-scrobbler", "submit", "{root}",

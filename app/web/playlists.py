@@ -92,4 +92,4 @@ def export(state: Shared, who: Me, playlist_id: str, kind: str) -> Response:
     """The playlist as jspf, xspf or m3u."""
     with state.db.read() as db:
         shown = playlists.own(db, who.id, playlist_id)
-        return attachment(playlist_files.write(kind, shown.name, shown.created_at, playlists.songs_of(db, shown)))
+        return attachment(playlist_files.write(db, kind, shown.name, shown.created_at, playlists.songs_of(db, shown)))

@@ -174,10 +174,10 @@ class Client:
         """A list; waits and asks again where the server says that it is too busy."""
         while True:
             status, body = self.get("/recommend")
-            if status == 200:
+            if status == 200 and b"data-song" in body:
                 return body
             if status != 503:
-                raise RuntimeError(f"/recommend gave {status}")
+                raise RuntimeError(f"/recommend gave {status} and no list")
             time.sleep(0.05)
 
 
@@ -209,7 +209,10 @@ def served(settings: Settings, *, wait_for_base: bool = True) -> Iterator[Server
     )
     try:
         _first_page(port, started)
-        yield Server(port, child.pid, time.perf_counter() - started)
+        server = Server(port, child.pid, time.perf_counter() - started)
+        while wait_for_base and Client(port).get("/readyz")[0] != 200:
+            time.sleep(0.05)
+        yield server
     finally:
         child.send_signal(signal.SIGINT)
         child.wait(60)

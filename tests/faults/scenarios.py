@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from app.db import Database
+from app.lm.song_text import song_text
 from app.services import accounts, importing, listens, preparing, privacy, retraining
+from app.services.imports import runner
+from app.services.imports.staging import Staging
 from app.services.plain_format import Row
 from app.settings import Settings
 from app.tables import AdapterVersion
@@ -32,6 +35,28 @@ def import_listens(home: Path, steps: Steps) -> None:
     steps.watch()
     with db.write() as session:
         importing.import_rows(session, accounts.by_name(session, "Ana").id, IMPORTED)
+
+
+class _Encodes:
+    """Stands for the engine, whose own part in an import is only to encode the new songs."""
+
+    def get(self) -> Any:
+        return self
+
+    def encode_songs(self, texts: list[tuple[int, str]]) -> int:
+        return len(texts)
+
+
+def bring_along(home: Path, steps: Steps) -> None:
+    """The web process takes up the import that waits, or that a killed one left, to its end; ten rows at a time."""
+    settings = Settings(home=home)
+    importing.CHUNK = 10
+    runner.genres.infer = lambda *_: 0  # type: ignore[assignment]  # asks the base
+    work = runner.Runner(Database(settings.url), Staging(settings.data / "imports"), song_text)
+    steps.watch()
+    work.resume(_Encodes())
+    work.wait()
+    work.close()
 
 
 def log_a_listen(home: Path, steps: Steps) -> None:
@@ -86,6 +111,10 @@ def worker_on_tiny_base(home: Path) -> Worker:
 
 def retrain(home: Path, steps: Steps) -> None:
     """The worker takes Ana's job from the queue to a verdict."""
+    from app import worker as at_work
+
+    # What is shown by the clock would make other steps in each run: only what changes is shown here.
+    at_work._SHOW_SECONDS = at_work._BEAT_SECONDS = 100_000.0
     worker = worker_on_tiny_base(home)
     steps.watch()
     with worker.db.write() as session:

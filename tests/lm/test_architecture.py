@@ -151,7 +151,7 @@ def test_what_is_trained_is_read_back_by_the_store_and_by_stock_peft(
     ids, mask = any_base.tokenize([song.text for song in own])
     with torch.inference_mode():
         theirs = any_base.pool(stock(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
-    torch.testing.assert_close(torch.from_numpy(ours), theirs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.from_numpy(ours), theirs, atol=3e-4, rtol=0)  # kept in float16
     assert (theirs - any_base.encode([song.text for song in own])).abs().max() > 1e-4
 
 

@@ -141,7 +141,7 @@ def test_each_rule_trains_by_its_own_measured_settings() -> None:
     for rule in ("mean", "interest"):
         found = TrainingSettings.for_rule(rule, rank=4)  # type: ignore[arg-type]
         assert (found.rule, found.rank, found.alpha) == (rule, 4, 8)
-    assert TrainingSettings.for_rule("interest").steps > TrainingSettings.for_rule("mean").steps
+    assert TrainingSettings.for_rule("interest").learning_rate > TrainingSettings.for_rule("mean").learning_rate
 
 
 @both_rules

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.errors import BadInput, NotFound
-from app.services import accounts, hiding, kept, listens, playlist_files, playlists
+from app.services import accounts, hiding, kept, listens, playlist_files, playlists, submitting
 from app.services.catalogue import new_song
 from app.tables import Feedback, KeptList, KeptSong, Listen, Listener, Song, now
 
@@ -148,8 +149,15 @@ def hostile() -> list[Song]:
     return [new_song(name, name, source="log") for name in HOSTILE]
 
 
-def test_an_xspf_is_xml_with_every_title_as_it_is(hostile: list[Song]) -> None:
-    file = playlist_files.write("xspf", "My <list>", 1_700_000_000, hostile)
+@pytest.fixture
+def session(bare_db: Database) -> Iterator[Session]:
+    """What is asked for MusicBrainz ids; it knows none of the songs."""
+    with bare_db.read() as reading:
+        yield reading
+
+
+def test_an_xspf_is_xml_with_every_title_as_it_is(session: Session, hostile: list[Song]) -> None:
+    file = playlist_files.write(session, "xspf", "My <list>", 1_700_000_000, hostile)
     root = ElementTree.fromstring(file.content)
     assert root.tag == f"{XSPF}playlist" and root.get("version") == "1"
     assert root.findtext(f"{XSPF}title") == "My <list>" and root.findtext(f"{XSPF}date") == "2023-11-14T22:13:20+00:00"
@@ -158,25 +166,37 @@ def test_an_xspf_is_xml_with_every_title_as_it_is(hostile: list[Song]) -> None:
     assert tracks[0].findtext(f"{XSPF}creator") == HOSTILE[0]
 
 
-def test_a_jspf_says_the_same_in_json(hostile: list[Song]) -> None:
-    playlist = json.loads(playlist_files.write("jspf", "Mine", 1_700_000_000, hostile).content)["playlist"]
+def test_a_jspf_says_the_same_in_json(session: Session, hostile: list[Song]) -> None:
+    playlist = json.loads(playlist_files.write(session, "jspf", "Mine", 1_700_000_000, hostile).content)["playlist"]
     assert playlist["title"] == "Mine"
     assert [(t["creator"], t["title"]) for t in playlist["track"]] == [(name, name) for name in HOSTILE]
 
 
-def test_an_m3u_has_two_lines_a_song_and_no_place_outside(hostile: list[Song]) -> None:
-    lines = playlist_files.write("m3u", "Mine", 1_700_000_000, hostile).content.decode().splitlines()
+def test_an_m3u_has_two_lines_a_song_and_no_place_outside(session: Session, hostile: list[Song]) -> None:
+    lines = playlist_files.write(session, "m3u", "Mine", 1_700_000_000, hostile).content.decode().splitlines()
     assert lines[:2] == ["#EXTM3U", "#PLAYLIST:Mine"] and len(lines) == 2 + 2 * len(HOSTILE)
     names, places = lines[2::2], lines[3::2]
     assert names == [f"#EXTINF:-1,{name} - {name}" for name in HOSTILE]
     assert not any(place.startswith(("#", ".", "/")) or "/" in place or "\\" in place for place in places)
 
 
-def test_a_file_has_a_safe_name_and_another_kind_is_refused() -> None:
-    assert playlist_files.write("m3u", "../a:b\n", 0, []).name == "a b.m3u"
-    assert playlist_files.write("jspf", "..", 0, []).name == "list.jspf"
+def test_a_song_is_named_by_its_recording_where_that_is_known(bare_db: Database) -> None:
+    mbid = "8f3471b5-7e6a-48da-86a9-c1c07a0f47ae"
+    with bare_db.write() as db:
+        songs = list(db.scalars(select(Song).order_by(Song.id).limit(2)))
+        submitting.note_recording(db, mbid, songs[1].id)
+        tracks = json.loads(playlist_files.write(db, "jspf", "Mine", 0, songs).content)["playlist"]["track"]
+        xspf = ElementTree.fromstring(playlist_files.write(db, "xspf", "Mine", 0, songs).content)
+    assert "identifier" not in tracks[0] and tracks[1]["identifier"] == [f"https://musicbrainz.org/recording/{mbid}"]
+    found = [track.findtext(f"{XSPF}identifier") for track in xspf.iter(f"{XSPF}track")]
+    assert found == [None, f"https://musicbrainz.org/recording/{mbid}"]
+
+
+def test_a_file_has_a_safe_name_and_another_kind_is_refused(session: Session) -> None:
+    assert playlist_files.write(session, "m3u", "../a:b\n", 0, []).name == "a b.m3u"
+    assert playlist_files.write(session, "jspf", "..", 0, []).name == "list.jspf"
     with pytest.raises(NotFound, match="exe"):
-        playlist_files.write("exe", "x", 0, [])
+        playlist_files.write(session, "exe", "x", 0, [])
 
 
 # -- hidden artists ---------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def test_love_changes_the_list_at_once(ask: Asking, liked: list[int], song_ids: 
     first = ask.ids()
     ask.say(song_ids[-1], "love")
     assert ask.ids() != first
-    labels = {r.song.id for s in ask(count=60).suggestions for r in s.reasons if r.song}
+    labels = {r.song_id for s in ask(count=60).suggestions for r in s.reasons if r.song_id}
     assert song_ids[-1] in labels
 
 

@@ -50,6 +50,22 @@ def test_without_a_job_there_is_nothing_to_do(worker: Worker) -> None:
     assert not worker.once()
 
 
+def test_the_base_is_loaded_once_somebody_could_train(
+    db: Database, engine: Engine, kinds: EngineTypes, ana: Listener, song_ids: Sequence[int]
+) -> None:
+    opened: list[Engine] = []
+    worker = Worker(db, engine.store, lambda: opened.append(engine) or engine, kinds, min_songs=3)
+    for song in song_ids[:2]:
+        with db.write() as session:
+            listens.log(session, ana.id, song_id=song, at=1_700_000_000)
+    assert not worker.prepare() and opened == []
+    with db.write() as session:
+        listens.log(session, ana.id, song_id=song_ids[2], at=1_700_000_000)
+    worker._prepares_at = 0.0
+    assert worker.prepare() and opened == [engine]
+    assert not worker.prepare()
+
+
 @pytest.mark.training
 def test_a_job_becomes_a_version_that_answers_if_it_was_promoted(
     db: Database, engine: Engine, kinds: EngineTypes, worker: Worker, ana: Listener, job: Job

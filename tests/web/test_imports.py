@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
+import socket
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -14,10 +18,11 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from app.db import Database
+from app.errors import BaseMissing
 from app.lm.engine import Engine
 from app.services import hiding, importing, listens, playlists, tokens
 from app.settings import Settings
-from app.tables import Listen, Listener
+from app.tables import Listen, Listener, now
 from app.tables_imports import Import
 from tests.services.imports.exports_made import PLAYS, spotify, spotify_basic, zipped
 
@@ -116,18 +121,48 @@ def test_a_second_preview_takes_the_place_of_the_first(app: FastAPI, me: TestCli
     assert list((settings.data / "imports").glob("*/*")) == [] and me.get(second).status_code == 404
 
 
+@pytest.mark.parametrize("killed", ["long ago", "just now"])
 def test_an_import_that_a_dead_process_left_goes_on_at_the_start(
-    app: FastAPI, me: TestClient, db: Database, ana: Listener
+    app: FastAPI, me: TestClient, db: Database, ana: Listener, killed: str
 ) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
     where = upload(me, ("a", HISTORY))
     settle(app)
     with db.write() as session:
         row = session.get_one(Import, where.rsplit("/", 1)[1])
-        row.state, row.lease_owner, row.lease_until = "running", "elsewhere:1", 1
+        holder = f"{socket.gethostname()}:{gone.pid}" if killed == "just now" else "elsewhere:1"
+        row.state, row.lease_owner, row.lease_until = "running", holder, now() + 60 if killed == "just now" else 1
     runner = app.state.earshot.imports
     assert runner.resume(app.state.earshot.engine) == 1
     settle(app)
     assert count(db, ana) == len(PLAYS)
+
+
+def test_without_a_base_the_listens_are_in_and_the_songs_wait_for_the_next_start(
+    app: FastAPI, me: TestClient, db: Database, ana: Listener
+) -> None:
+    there, runner = app.state.earshot.engine, app.state.earshot.imports
+
+    class Without:
+        ready = False
+
+        def get(self) -> Engine:
+            raise BaseMissing("There is no base.")
+
+    app.state.earshot = dataclasses.replace(app.state.earshot, engine=Without())
+    where = upload(me, ("a", HISTORY))
+    settle(app)
+    me.post(f"{where}/run")
+    settle(app)
+    facts = me.get(where, headers={"accept": "application/json"}).json()
+    assert (facts["state"], facts["active"], facts["report"]["taken"]) == ("encoding", False, len(PLAYS))
+    assert "There is no base." in facts["error"] and count(db, ana) == len(PLAYS)
+    assert "What became of it" in me.get(where).text
+    assert runner.resume(there) == 1
+    settle(app)
+    facts = me.get(where, headers={"accept": "application/json"}).json()
+    assert (facts["state"], facts["error"]) == ("done", "")
 
 
 def test_the_whole_account_can_be_taken_away_and_brought_to_a_friend(
@@ -146,6 +181,9 @@ def test_the_whole_account_can_be_taken_away_and_brought_to_a_friend(
     names = set(zipfile.ZipFile(io.BytesIO(answer.content)).namelist())
     wanted = {"README.md", "account.json", "listens.jsonl", "listens.csv", "feedback.jsonl", "own.jsonl", "lists.jsonl"}
     assert names >= wanted | {"catalogue.jsonl", "playlists/1.jspf", "music/adapter_model.safetensors"}
+    assert names >= {
+        f"rows/{table}.jsonl" for table in ("listeners", "listens", "feedback", "preferences", "playlists")
+    }
     where = upload(friend, ("account.zip", answer.content))
     settle(app)
     assert "An Earshot account" in friend.get(where).text

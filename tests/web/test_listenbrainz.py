@@ -150,6 +150,7 @@ BAD: dict[str, Any] = {
     "no json": b"{", "not utf-8": b'{"listen_type":"single\xff"}', "deep": b"[" * 100_000, "empty": b"", "list": [],
     "number": 5, "null": None, "no payload": {"listen_type": "single"}, "no type": {"payload": [listen()]},
     "unknown type": {"listen_type": "double", "payload": [listen()]},
+    "three keys of the document": {"listen_type": "single", "payload": [listen()], "more": 1},
     "no listens": {"listen_type": "import", "payload": []},
     "payload no list": {"listen_type": "import", "payload": {"a": 1}},
     "two as single": {"listen_type": "single", "payload": [listen(), listen(AT + 1000)]},

@@ -30,6 +30,7 @@ log = logging.getLogger("earshot.imports")
 
 _PART = 2_000
 _ENCODING_LEASE = 600  # a part takes a while on a slow machine
+_NOT_ENCODED = "Your listens are in, but their new songs cannot be recommended before the next start:"
 _KEPT_DAYS = 7  # staged files of a preview that nobody ran
 
 
@@ -95,6 +96,8 @@ class Runner:
             rows = list(session.scalars(select(Import)))
         self.staging.sweep([(row.listener_id, row.id) for row in rows])
         for row in rows:
+            if row.state in ("encoding", "done", "undone"):  # a kill came just before they were removed
+                self.staging.forget_files(row.listener_id, row.id)
             if row.state == "ready" and row.created_at < now() - _KEPT_DAYS * 86_400:
                 self._end(row.id, "failed", "It was not run within a week, so its files were removed.")
         left = [row for row in rows if row.state in ("reading", "running", "encoding") and self._is_free(row)]
@@ -175,12 +178,12 @@ class Runner:
         if row is None or row.state != "encoding":
             return
         encode_new_songs(self.db, engine.get(), self.write_text, import_id, partial(self._encoded, import_id))
-        self._write(import_id, state="done", lease_owner=None, lease_until=None)
+        self._write(import_id, state="done", error="", lease_owner=None, lease_until=None)
 
     def _encoded(self, import_id: str, done: int, of: int) -> None:
         if self._stopping.is_set():
             raise Stopped
-        self._write(import_id, step=done, of=of, lease_owner=self.owner, lease_until=now() + _ENCODING_LEASE)
+        self._write(import_id, step=done, of=of, error="", lease_owner=self.owner, lease_until=now() + _ENCODING_LEASE)
 
     def _leave(self, import_id: str) -> None:
         """Asked to stop: by the listener, or because this process ends."""
@@ -196,6 +199,9 @@ class Runner:
         with self.db.write() as session:
             row = session.get(Import, import_id)
             if row is None:
+                return
+            if row.state == "encoding":  # every row is taken; the next start goes on with the songs
+                row.error, row.lease_owner, row.lease_until = f"{_NOT_ENCODED} {error}"[:1000], None, None
                 return
             row.state = "stopped" if state == "failed" and row.state == "running" and row.step else state
             row.error, row.finished_at, row.lease_owner, row.lease_until = error[:1000], now(), None, None

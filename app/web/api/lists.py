@@ -35,7 +35,7 @@ def _recommended(made: Recommended, list_id: str | None = None) -> shapes.Recomm
         shapes.SuggestionOut(
             song=song_out(one.song), score=one.score, loved=one.loved,
             reasons=[
-                shapes.ReasonOut(because=r.label, share=r.share, song_id=r.song.id if r.song else None)
+                shapes.ReasonOut(because=r.label, share=r.share, song_id=r.song_id)
                 for r in one.reasons
             ],
         )
@@ -114,7 +114,7 @@ def list_file(state: Shared, who: Me, list_id: str, kind: shapes.Kind) -> Respon
     with state.db.read() as db:
         found = kept.own(db, who.id, list_id)
         songs = [came.song for came in kept.opened(db, found) if came.verdict not in UNWANTED]
-        return attachment(playlist_files.write(kind, called(found), found.created_at, songs))
+        return attachment(playlist_files.write(db, kind, called(found), found.created_at, songs))
 
 
 # -- hidden artists ---------------------------------------------------------------------------------

@@ -97,4 +97,4 @@ def playlist_file(state: Shared, who: Me, playlist_id: str, kind: shapes.Kind) -
     """One of your playlists as a file."""
     with state.db.read() as db:
         found = playlists.own(db, who.id, playlist_id)
-        return attachment(playlist_files.write(kind, found.name, found.created_at, playlists.songs_of(db, found)))
+        return attachment(playlist_files.write(db, kind, found.name, found.created_at, playlists.songs_of(db, found)))
