@@ -49,8 +49,9 @@ $(VENV)/cluster: $(VENV)/installed requirements-cluster.lock
 test-cluster: $(VENV)/cluster ## Run the tests on Ray and on an S3 (installs the extras); `make test` leaves them out by -m
 	$(BIN)/python -m pytest -m cluster tests/cluster tests/lm/test_shared_storage.py
 
-test-faults: install ## Kill processes at every step, fill disks, damage files (long)
+test-faults: install ## Kill processes at every step, fill disks, damage files, send any input (hours)
 	$(BIN)/python -m pytest -m faults tests/faults
+	EARSHOT_TEST_INPUTS=100 $(BIN)/python -m pytest tests/web/test_any_input.py tests/web/test_any_protocol.py tests/services/imports
 
 check: install ## Lint and type-check
 	$(BIN)/ruff check app tests benchmarks tools

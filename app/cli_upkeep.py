@@ -10,7 +10,7 @@ import click
 
 from app import upkeep
 from app.db import Database
-from app.errors import AdapterProblem, BadInput, EarshotError
+from app.errors import BadInput, EarshotError
 from app.main import KINDS, open_engine
 from app.services import accounts, backup, examining, privacy
 from app.services.examining import Finding
@@ -111,19 +111,8 @@ def _with_base(settings: Settings, has_database: bool) -> Iterator[Finding]:
         )
         return
     yield Finding("base", True, f"{engine.base.files.name}, verified")
-    damaged = engine.vectors.check()
-    again = "Run `earshot catalogue encode --again`. Until then lists are wrong or cannot be made; the rest works."
-    said = f"{len(damaged)} of {engine.encoded() if not damaged else 'the'} songs are damaged"
-    yield Finding("catalogue vectors", not damaged, said, again)
-    if not has_database:
-        return
-    opened = Database(settings.url)
-    for listener, version, fingerprint in examining.versions(opened):
-        try:
-            engine.store.read(listener, version, engine.fingerprint, engine.bank.shapes)
-            yield Finding(f"adapter {listener}/{version}", True, "whole, and of this base")
-        except AdapterProblem as problem:
-            other = "" if fingerprint == engine.fingerprint else " It was trained on another base."
-            mend = "The base answers for them until they retrain, or restore it from a backup."
-            yield Finding(f"adapter {listener}/{version}", False, f"{problem}{other}", mend)
-    opened.close()
+    yield examining.vectors(engine)
+    if has_database:
+        opened = Database(settings.url)
+        yield from examining.adapters(opened, engine)
+        opened.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -19,6 +20,7 @@ from app.db import Database
 from app.errors import BadInput, BaseProblem, EarshotError, NotFound
 from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
+from app.services import examining
 from app.services.imports.runner import Runner
 from app.services.imports.staging import Staging
 from app.services.recommending import EngineTypes
@@ -129,13 +131,19 @@ class LazyEngine:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
 
-    def warm(self, after: float) -> threading.Timer:
-        """Load in so many seconds unless that is cancelled; a problem is logged, and shown to who asks for a list."""
+    def warm(self, db: Database, after: float) -> threading.Timer:
+        """Load in so many seconds unless that is cancelled; a problem is logged, and shown to who asks for a list.
+
+        So is what is damaged: vectors of the catalogue, and live adapters.
+        """
 
         def load() -> None:
             try:
-                self.get()
-            except EarshotError as problem:
+                engine = self.get()
+                for found in (examining.vectors(engine), *examining.adapters(db, engine)):
+                    if not found.is_well:
+                        log.error("%s: %s %s", found.what, found.said, found.mend)
+            except (EarshotError, SQLAlchemyError, OSError) as problem:
                 log.error("%s", problem)
 
         thread = threading.Timer(after, load)
@@ -168,7 +176,7 @@ def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        warming = engine.warm(_FIRST_PAGE_SECONDS) if warm else None
+        warming = engine.warm(db, _FIRST_PAGE_SECONDS) if warm else None
         if not settings.https and settings.host not in ("127.0.0.1", "localhost", "::1"):
             log.warning(
                 "plain-http: serving %s without HTTPS; passwords travel readable. See README, HTTPS.", settings.host

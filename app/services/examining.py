@@ -1,4 +1,4 @@
-"""What is wrong with a place, and how to mend it: the checks of `earshot doctor` that need no base."""
+"""What is wrong with a place, and how to mend it: the checks of `earshot doctor`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import Database
-from app.errors import CannotWrite, DatabaseDamaged
+from app.errors import AdapterProblem, CannotWrite, DatabaseDamaged
 from app.services import preparing
 from app.tables import AdapterVersion, Chore, Job, Listener, now
+
+if TYPE_CHECKING:
+    from app.lm.engine import Engine
 
 _LOW_BYTES = 500 << 20
 _DAY = 86_400
@@ -123,6 +127,26 @@ def _chores(opened: Database) -> Iterator[Finding]:
             late = chore.due_at is not None and chore.due_at < now() - _DAY
             said = chore.error or ("is late by more than a day" if late else chore.said or "not due yet")
             yield Finding(f"chore {chore.name}", not chore.error and not late, said, "See the worker's log.")
+
+
+def vectors(engine: Engine) -> Finding:
+    """Whether the catalogue's vectors are as they were written."""
+    damaged = engine.vectors.check()
+    again = "Run `earshot catalogue encode --again`. Until then lists are wrong or cannot be made; the rest works."
+    said = f"{len(damaged)} of {engine.encoded() if not damaged else 'the'} songs are damaged"
+    return Finding("catalogue vectors", not damaged, said, again)
+
+
+def adapters(opened: Database, engine: Engine) -> Iterator[Finding]:
+    """Whether each live adapter is whole and of this base."""
+    for listener, version, fingerprint in versions(opened):
+        try:
+            engine.store.read(listener, version, engine.fingerprint, engine.bank.shapes)
+            yield Finding(f"adapter {listener}/{version}", True, "whole, and of this base")
+        except AdapterProblem as problem:
+            other = "" if fingerprint == engine.fingerprint else " It was trained on another base."
+            mend = "The base answers for them until they retrain, or restore it from a backup."
+            yield Finding(f"adapter {listener}/{version}", False, f"{problem}{other}", mend)
 
 
 def versions(opened: Database) -> list[tuple[str, str, str]]:

@@ -8,12 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import select
+from transformers import BertConfig
 
 from app.db import Database
-from app.services import accounts, backup, listens
+from app.services import accounts, backup, listens, retraining
 from app.settings import PROJECT, Settings
+from app.tables import Job, Song
+from tests.faults.scenarios import worker_on_tiny_base
+from tests.lm.making import save_tiny_base, shape_of_base
 from tests.upkeep.conftest import add_version, contents
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -123,6 +129,45 @@ def test_a_damaged_database_is_named_at_every_start_and_left_as_it_is(
     assert file.read_bytes() == broken, "nothing may be written over what a person may still rescue"
 
 
+def test_a_taste_that_does_not_fit_fails_the_job_keeps_the_old_one_and_is_learnt_with_room(small: Settings) -> None:
+    save_tiny_base(small.home / "tiny", BertConfig(**shape_of_base()))
+    db = Database(small.url)
+    with db.write() as session:
+        ana = accounts.add_listener(session, "Ana", None)
+        for song in session.scalars(select(Song.id).limit(14)).all():
+            listens.log(session, ana.id, song_id=song, at=1_700_000_000)
+        old = add_version(session, small.adapters, ana.id)
+        retraining.request(session, ana.id, 12)
+    worker = worker_on_tiny_base(small.home)
+    before, fillers = contents(small.adapters), []
+    write = worker.engine.store.write
+
+    def on_a_full_disk(*given: Any) -> Any:
+        fillers.append(fill(small.home))  # the database still has the room that its own files hold
+        try:
+            return write(*given)
+        finally:
+            fillers.pop().unlink()
+
+    worker.engine.store.write = on_a_full_disk  # type: ignore[method-assign]
+    assert worker.once()
+    with db.read() as session:
+        job = session.scalars(select(Job)).one()
+        assert job.state == "failed" and job.error
+        assert accounts.by_name(session, "Ana").live_version == old
+    worker.sweep()
+    after = {name: data for name, data in contents(small.adapters).items() if "/.own/" not in name}
+    assert {name: after.get(name) for name in before} == before and not [n for n in after if n not in before]
+    worker.engine.store.write = write  # type: ignore[method-assign]
+    with db.write() as session:
+        retraining.request(session, ana.id, 12)
+    assert worker.once()
+    with db.read() as session:
+        assert "failed" in session.scalars(select(Job.state)).all()
+        assert len(retraining.versions(session, ana.id)) == 2, "the old one and, with room again, a new one"
+    db.close()
+
+
 def test_a_folder_that_cannot_be_written_is_named(bare: Settings, bare_db: Database) -> None:
     bare_db.close()
     if os.geteuid() == 0 and subprocess.run(["mount", "--bind", bare.home, bare.home]).returncode:
@@ -134,5 +179,9 @@ def test_a_folder_that_cannot_be_written_is_named(bare: Settings, bare_db: Datab
         said = earshot(bare, "user", "add", "Ben")
         assert said.returncode == 1 and "Traceback" not in said.stderr, said.stderr
         assert "cannot be written" in said.stderr or "read-only" in said.stderr.lower() or "readonly" in said.stderr
+        for words in (["serve"], ["worker"], ["backup", str(bare.home / "b.tar.gz"), "--unproven"]):
+            said = earshot(bare, *words)
+            assert said.returncode == 1 and "Traceback" not in said.stderr, (words, said.stderr)
+            assert "cannot be written" in said.stderr, (words, said.stderr)
     finally:
         subprocess.run(["umount", "-l", bare.home], check=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from app import cli_upkeep
+from app import cli_upkeep, main
 from app.db import Database
 from app.errors import BaseMissing, DatabaseDamaged
 from app.lm.engine import Engine
@@ -75,6 +75,20 @@ def test_damaged_vectors_and_adapters_are_found(
     found = wrong(settings)
     assert "sha256" in found[f"adapter {ana.id}/{version}"] and "retrain" in found[f"adapter {ana.id}/{version}"]
     assert found["catalogue vectors"].startswith("1 of ") and "--again" in found["catalogue vectors"]
+
+
+def test_damaged_vectors_and_adapters_are_named_at_the_start_of_the_server(
+    settings: Settings, db: Database, engine: Engine, ana: Listener, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    version = give_adapter(db, engine, ana, seed=1)
+    _flip(engine.store.folder(ana.id, version).weights, 500)
+    _flip(next(settings.vectors.glob("*/vectors.f32")), 100)
+    monkeypatch.setattr(main, "open_engine", lambda *_: engine)
+    main.LazyEngine(settings).warm(db, 0).join()
+    said = caplog.text
+    assert f"adapter {ana.id}/{version}" in said and "The base answers for them" in said
+    assert "catalogue vectors: 1 of " in said and "the rest works" in said
 
 
 def _flip(file: Path, at: int) -> None:

@@ -1,12 +1,11 @@
 """Whatever is sent to any route that takes something, the answer is never a bug of ours and never half a write.
 
-Routes and the names of what they take come from the app itself; values are drawn from what breaks programs. INPUTS are
-tried for each route in every run.
+Routes and the names of what they take come from the app itself; values are drawn from what breaks programs: as many
+for each route as tests/inputs.py says.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from urllib.parse import quote, quote_from_bytes, urlencode
 
@@ -22,10 +21,9 @@ from app.db import Database
 from app.tables import Listener
 from app.web.limits import LIMITS
 from app.web.rules import RULES, TOKEN
+from tests.inputs import A_ROUTE
 
 pytestmark = pytest.mark.slow
-
-INPUTS = int(os.environ.get("EARSHOT_TEST_INPUTS", "12"))  # a route; `make test-faults` tries 300
 
 HOSTILE = [
     b"", b" ", b"\x00", b"a\x00b", b"\xed\xa0\x80", b"\xff\xfe", b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-0",
@@ -74,7 +72,7 @@ def test_any_values_in_any_route_are_answered(app: FastAPI, me: TestClient, db: 
     routes = [route for route in taking(app) if route[1] not in ("/logout", "/taste/events")]
     assert len(routes) > 20
 
-    @settings(max_examples=INPUTS * len(routes), deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=A_ROUTE * len(routes), deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(st.data())
     def try_one(data: st.DataObject) -> None:
         method, path, inside, others = data.draw(st.sampled_from(routes))

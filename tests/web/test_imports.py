@@ -181,6 +181,9 @@ def test_the_whole_account_can_be_taken_away_and_brought_to_a_friend(
     names = set(zipfile.ZipFile(io.BytesIO(answer.content)).namelist())
     wanted = {"README.md", "account.json", "listens.jsonl", "listens.csv", "feedback.jsonl", "own.jsonl", "lists.jsonl"}
     assert names >= wanted | {"catalogue.jsonl", "playlists/1.jspf", "music/adapter_model.safetensors"}
+    assert names >= {
+        f"rows/{table}.jsonl" for table in ("listeners", "listens", "feedback", "preferences", "playlists")
+    }
     where = upload(friend, ("account.zip", answer.content))
     settle(app)
     assert "An Earshot account" in friend.get(where).text

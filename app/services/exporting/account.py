@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services import catalogue, hiding, history, listens, playlist_files, playlists
-from app.services.exporting import listening
+from app.services.exporting import listening, rows
 from app.services.exporting.readme import readme, ten_lines
 from app.services.imports.account import MARK
 from app.tables import AdapterVersion, KeptList, KeptSong, Listener, Song, now
@@ -62,6 +62,8 @@ def _fill(archive: ZipFile, db: Session, engine: Engine, kinds: EngineTypes, who
     _stream(archive, "feedback.jsonl", listening.feedback_lines(db, who.id))
     _stream(archive, "lists.jsonl", _kept_lists(db, who.id))
     _put_playlists(archive, db, who.id)
+    for table, lines in rows.every(db, who.id):
+        _stream(archive, f"rows/{table}.jsonl", lines)
     own = history.read(db, who.id, kinds.song_text).own(db, kinds.song_text, kinds.own)
     _stream(archive, "own.jsonl", (listening.line_of({"text": o.text, "weight": o.weight}) for o in own))
     _stream(archive, "catalogue.jsonl", _catalogue(db, kinds.song_text))

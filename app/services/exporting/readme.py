@@ -61,6 +61,7 @@ and picks come along, and the adapters too where the base is the same.
 | `account.json` | who, which base, picks, hidden artists, playlists, and what each version did |
 | `adapters/` | each version as plain PEFT files: `adapter_model.safetensors`, `adapter_config.json`, and its card |
 | `music/` | the music adapter that is folded into the base before any listener's adapter (if there is one) |
+| `rows/` | every row that the database has of the listener, a file for each table; passwords and tokens are not in it |
 | `own.jsonl`, `catalogue.jsonl` | what the model reads: the listener's songs and their weights; all songs |
 
 Base: `{base["name"]}`, weights sha256 `{base["weights_sha256"]}`. Fingerprint of the base with its music adapter and

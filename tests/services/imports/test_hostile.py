@@ -18,6 +18,7 @@ from app.errors import BadInput
 from app.services.imports import account, json_stream
 from app.services.imports.members import MOST_ENTRIES, opened
 from app.services.plain_format import Dropped
+from tests.inputs import times
 
 from .exports_made import LISTENBRAINZ_ROWS, PLAYS, SPOTIFY_ROWS, WRITERS, spotify, zipped
 
@@ -139,7 +140,7 @@ def test_evil_json_between_good_rows_costs_itself(tmp_path: Path, value: str) ->
     assert [item.reason for item in found if isinstance(item, Dropped)] or value == "9" * 10_000
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=times(40), deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(rows=st.lists(st.one_of(SPOTIFY_ROWS, LISTENBRAINZ_ROWS, st.integers(), st.none()), min_size=1, max_size=20))
 def test_whatever_the_rows_hold_each_is_taken_or_dropped_with_a_reason(tmp_path: Path, rows: list[Any]) -> None:
     lead = json.loads(ROWS)[:1]
@@ -151,7 +152,7 @@ def test_whatever_the_rows_hold_each_is_taken_or_dropped_with_a_reason(tmp_path:
     assert all(item.reason for item in found if isinstance(item, Dropped))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=times(40), deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(
     name=st.sampled_from(sorted(WRITERS)), at=st.integers(0, 2000), junk=st.binary(max_size=40), cut=st.integers(0, 400)
 )
@@ -173,7 +174,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=times(80), deadline=None)
 @given(
     values=st.lists(_VALUES.map(lambda value: {"v": value}), max_size=9), size=st.integers(1, 50),
     shape=st.sampled_from(["array", "lines", "pretty"]),

@@ -16,6 +16,7 @@ from app.services.importing import ImportReport
 from app.services.plain_format import Dropped, Row
 from app.starter.reading import read as read_starter
 from app.tables import Artist, Listen, Listener, Song
+from tests.inputs import times
 
 AT = 1_700_000_000
 
@@ -134,7 +135,7 @@ FIELDS = {
 LINES = st.lists(st.fixed_dictionaries(FIELDS), max_size=40)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=LINES)
 def test_every_row_is_taken_folded_or_dropped(
     db: Database, ana: Listener, tmp_path: Path, lines: list[dict[str, str]]

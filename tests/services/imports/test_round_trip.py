@@ -19,6 +19,7 @@ from app.services.imports.own_csv import as_it_was, defused
 from app.services.plain_format import Row
 from app.tables import Feedback, Listen, Listener, Song
 from app.tables_imports import SoftDuplicate
+from tests.inputs import times
 
 from .conftest import Bring
 from .exports_made import AT, GOOD_NAMES
@@ -48,7 +49,7 @@ def kept(db: Database, who: Listener) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=times(12), deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(rows=ROWS)
 def test_listens_come_back_as_they_were(
     db: Database, ana: Listener, ben: Listener, bring: Bring, tmp_path: Path, shape: str, rows: list[Row]

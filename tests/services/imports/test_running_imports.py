@@ -20,6 +20,7 @@ from app.services.imports import running, undoing
 from app.services.imports.staging import Staging
 from app.tables import Feedback, Listen, Listener, Song, Table
 from app.tables_imports import Import, SoftDuplicate
+from tests.inputs import times
 
 from .conftest import Bring, Played
 from .exports_made import AT, PLAYS, SPOTIFY_ROWS, Play, lastfm_uts, spotify, spotify_basic, zipped
@@ -303,7 +304,7 @@ def test_staged_files_are_bounded_and_go(db: Database, staging: Staging, ana: Li
         staging.folder(ana.id, "../../etc")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=times(15), deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(rows=st.lists(SPOTIFY_ROWS, min_size=1, max_size=30))
 def test_every_row_is_accounted_for_whatever_it_holds(
     db: Database, bring: Bring, ana: Listener, tmp_path: Path, rows: list[Any]
