@@ -43,9 +43,11 @@ def measure(place: Place, quick: bool) -> Iterator[Row]:
         theirs.append(took)
         stock_ndcg.append(found)
     best, least = min(mine), min(theirs)
+    as_good = bool(np.mean(ours_ndcg) >= np.mean(stock_ndcg))
     yield Row(
         "retrain_100_s", "100 listens, click to new list, everything included", best, "s", "≤5 s and ≥6×",
-        best <= 5 and least / best >= 6 and np.mean(ours_ndcg) >= np.mean(stock_ndcg), least, "stock_retrain_100_s", "Trainer + PEFT on all linear layers",
+        best <= 5 and least / best >= 6 and as_good, least, "stock_retrain_100_s",
+        "Trainer + PEFT on all linear layers",
         least / best, more={
             "retrain_100_all_s": mine, "retrain_100_ndcg": float(np.mean(ours_ndcg)),
             "retrain_100_ungated_ndcg": float(np.mean(ungated)),
