@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.lm import tuned
 from app.lm.base import load
 from app.lm.locate import locate, sha256_of
-from app.lm.trainer import TrainingSettings
 from app.settings import PROJECT
 from app.starter.reading import read
 
@@ -81,11 +79,3 @@ def test_listeners_learnt_from_are_listed_and_the_clean_one_has_none() -> None:
     assert len(set(marks)) == len(marks) > 1000
     assert all(re.fullmatch(r"[0-9a-f]{8}", mark) for mark in marks)
     assert not (MODELS / "music-clean" / "listeners.txt").exists()
-
-
-def test_what_was_tuned_is_read_for_the_base_that_ships_with_it() -> None:
-    base = load(locate(MODELS / "base.toml"), music_folder=MODELS / "music")
-    defaults = TrainingSettings.for_rule("interest")
-    chosen = tuned.chosen_for(defaults, MODELS / tuned.FILE, base.fingerprint)
-    assert chosen != defaults and chosen.steps == defaults.steps
-    assert list(tuned.read(MODELS / tuned.FILE)) == [base.fingerprint], "a fingerprint of no base that ships"
