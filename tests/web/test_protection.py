@@ -97,6 +97,17 @@ def test_every_answer_carries_the_protecting_headers(stranger: TestClient, metho
         assert path.startswith("/static/") or found["cache-control"] in ("no-store", "no-cache")
 
 
+@pytest.mark.parametrize(
+    ("more", "is_warned"),
+    [({"host": "0.0.0.0"}, True), ({"host": "0.0.0.0", "https": True}, False), ({"host": "127.0.0.1"}, False)],
+)
+def test_plain_http_to_others_is_warned_of_by_name(
+    bare: Settings, caplog: pytest.LogCaptureFixture, more: dict[str, object], is_warned: bool
+) -> None:
+    with TestClient(create_app(bare.model_copy(update=more), warm=False)):
+        assert ("plain-http: " in caplog.text) is is_warned
+
+
 def test_over_https_the_cookie_is_bound_to_the_host(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"https": True}), warm=False)
     with TestClient(app, base_url="https://testserver", follow_redirects=False) as client:

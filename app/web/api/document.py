@@ -21,6 +21,7 @@ from app.web.api import (
     playlists,
 )
 from app.web.api.routing import ROOT
+from app.web.rules import ADMIN, LINK, OPEN, RULES, SUBMITS
 
 router = APIRouter()
 
@@ -53,12 +54,27 @@ def document() -> dict[str, Any]:
     made = get_openapi(title="Earshot", version="1", description=_ABOUT, routes=routes)
     components = made.setdefault("components", {})
     components["securitySchemes"] = {
-        "token": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token …"}
-    }
-    made["security"] = [{"token": []}]
+        "token": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token …"},
+        "session": {
+            "type": "apiKey", "in": "cookie", "name": "earshot",
+            "description": "What POST /api/v1/sessions hands out; over HTTPS it is named __Host-earshot.",
+        },
+    }  # fmt: skip
+    keys = {key.replace(":path}", "}"): key for key in RULES}
+    for path, methods in made["paths"].items():
+        for method, operation in methods.items():
+            operation["security"] = _ways_in(keys[f"{method.upper()} {path}"])
     for shape in components["schemas"].values():
         shape.setdefault("examples", [_example(shape, components["schemas"])])
     return made
+
+
+def _ways_in(key: str) -> list[dict[str, list[str]]]:
+    """What lets one in to a route: nothing is asked for, a session, or also a token (access.py holds it)."""
+    if RULES[key] in (OPEN, LINK):
+        return []
+    by_token = RULES[key] is not ADMIN and (key.startswith("GET ") or key in SUBMITS)
+    return [{"session": []}, {"token": []}] if by_token else [{"session": []}]
 
 
 def _example(shape: dict[str, Any], shapes: dict[str, Any]) -> Any:
