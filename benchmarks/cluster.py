@@ -110,7 +110,8 @@ def main() -> None:
         "",
         f"{chosen.machine}, {chosen.date}: {chosen.listeners} listeners with an adapter each, {chosen.songs:,} songs, "
         f"{BROWSERS} browsers that ask without a pause, {chosen.asks} lists, each with a wish of its own and so with a "
-        f"forward pass through the listener's adapter; the best of {chosen.rounds} rounds. `python -m benchmarks.cluster` writes this page.",
+        f"forward pass through the listener's adapter; the best of {chosen.rounds} rounds. "
+        "`python -m benchmarks.cluster` writes this page.",
         "",
         "| what | lists a second | median | 95 % |",
         "|---|---|---|---|",
