@@ -306,4 +306,4 @@ add_pretrain(main, command)
 add_tune(main, command)
 add_upkeep(main, user, command)
 
-from app import cli_catalogue, cli_circle, cli_import, cli_tokens  # noqa: E402, F401  (their commands join ``main``)
+from app import cli_catalogue, cli_circle, cli_cluster, cli_import, cli_tokens  # noqa: E402, F401  (their commands join ``main``)

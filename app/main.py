@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,7 @@ from app.web.traffic import Traffic, route_of
 if TYPE_CHECKING:
     from app.lm.engine import Engine
     from app.lm.store import AdapterStore
+    from app.lm.towers import MakeTowers
 
 log = logging.getLogger("earshot")
 
@@ -90,8 +91,10 @@ ROOMS = (
 )
 
 
-def open_engine(settings: Settings, threads: int = 0) -> Engine:
+def open_engine(settings: Settings, threads: int = 0, make_towers: MakeTowers | None = None) -> Engine:
     """Load the base and what goes with it; imports torch. ``threads`` 0 takes every core.
+
+    make_towers: where listeners' towers are computed, if not here.
 
     Raises a BaseProblem that says what to do.
     """
@@ -112,7 +115,8 @@ def open_engine(settings: Settings, threads: int = 0) -> Engine:
             storage_cache_mb=settings.storage_cache_mb,
             threads=threads,
             tuned=settings.models / tuned.FILE,
-        )
+        ),
+        make_towers,
     )
 
 
@@ -126,8 +130,9 @@ def open_store(settings: Settings) -> AdapterStore:
 class LazyEngine:
     """The engine, loaded in the background so that the first page does not wait for torch."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, opener: Callable[[], Engine] | None = None) -> None:
+        """``opener`` loads it in place of ``open_engine``."""
+        self._open = opener or (lambda: open_engine(settings, settings.numeric_threads(settings.threads)))
         self._lock = threading.Lock()
         self._engine: Engine | None = None
 
@@ -160,18 +165,17 @@ class LazyEngine:
         """The engine, waiting for it if need be. Raises a BaseProblem."""
         with self._lock:
             if self._engine is None:
-                settings = self._settings
-                self._engine = open_engine(settings, settings.numeric_threads(settings.threads))
+                self._engine = self._open()
                 # What is loaded now stays for good: looking through it again and again held up one answer in a hundred.
                 gc.collect()
                 gc.freeze()
             return self._engine
 
 
-def create_app(settings: Settings, *, warm: bool = True) -> FastAPI:
-    """The web process. ``warm`` starts loading the base at once."""
+def create_app(settings: Settings, *, warm: bool = True, engine: LazyEngine | None = None) -> FastAPI:
+    """The web process. ``warm`` starts loading the base at once; ``engine`` is the settings' own unless given."""
     db = Database(settings.url)
-    engine = LazyEngine(settings)
+    engine = engine or LazyEngine(settings)
     runner = Runner(db, Staging(settings.data / "imports"), KINDS.song_text)
 
     @asynccontextmanager

@@ -14,6 +14,22 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+def prepare_for_ray(token: Path, loopback: bool) -> None:
+    """Set what Ray reads from the environment before it is imported, where the operator has not said otherwise.
+
+    token: a file with the secret that every machine of the cluster has; loopback: whether this machine is all of it.
+    """
+    # Ray listens on every address, whatever node address it is given, except where it believes to be alone.
+    alone = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} if loopback else {}
+    for name, value in {
+        **alone,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
 class Settings(BaseSettings):
     """All settings of one process; built once by main.py, cli.py or worker.py and handed on."""
 

@@ -43,6 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "objects",
         "starter",
     },
+    # Wires like main.py, on several machines.
+    "cluster": {"cluster", "main", "logs", "worker", "upkeep", "lm", "services", "tables", "db", "errors", "settings"},
     # The State that routes share holds the settings and the database; main.py puts both in.
     "web": {"web", "services", "tables", "tables_imports", "tables_players", "errors", "settings", "db"},
 }

@@ -24,7 +24,7 @@ from app.lm.shared_store import store_for
 from app.lm.shared_vectors import vectors_for
 from app.lm.slots import SlotBank
 from app.lm.store import LoraTensors
-from app.lm.towers import Adapter, Towers
+from app.lm.towers import Adapter, MakeTowers, Towers
 from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, read_by, settings_dict
 from app.lm.vectors import Floats, Snapshot, unit
 from app.lm.views import Views
@@ -75,25 +75,25 @@ class Engine(Views):
 
     circle = CIRCLE  # the id under which the adapter of all who opted in lies
 
-    def __init__(self, base: Base, settings: EngineSettings) -> None:
+    def __init__(self, base: Base, settings: EngineSettings, make_towers: MakeTowers | None = None) -> None:
         self.base, self.settings = base, settings
         self.fingerprint = base.fingerprint
         self.vectors = vectors_for(settings.vectors, base.fingerprint, base.dimension, settings.storage)
         self.store = store_for(settings.adapters, settings.storage, settings.storage_cache_mb * _MB)
         self.bank = SlotBank(base, settings.rank, settings.slots)
         # Adapters, vectors and scores share the room evenly.
-        self.towers = Towers(base, self.bank, self.store, settings.cache_mb * _MB // 3)
+        self.towers = (make_towers or Towers)(base, self.bank, self.store, settings.cache_mb * _MB // 3)
         self.scores = Scores(settings.cache_mb * _MB // 3)
         self._requests: Floats | None = None
         self._artists: dict[int, str] = {}
 
     @classmethod
-    def open(cls, settings: EngineSettings) -> Engine:
+    def open(cls, settings: EngineSettings, make_towers: MakeTowers | None = None) -> Engine:
         """Locate, verify and load the base. Raises a BaseProblem that says what to do."""
         if settings.threads:
             torch.set_num_threads(settings.threads)
         files = locate(settings.base_toml, settings.base_override)
-        return cls(load(files, top_layers=settings.top_layers, music_folder=settings.music), settings)
+        return cls(load(files, top_layers=settings.top_layers, music_folder=settings.music), settings, make_towers)
 
     # -- catalogue ------------------------------------------------------------------------------
 

@@ -123,7 +123,8 @@ def _why(before: HeldOut, after: HeldOut, difference: float, promoted: bool) -> 
     of = f"{len(after.ranks)} hidden songs in its first {FOUND_WITHIN}"
     moved = f"found {after.found} of {of}, before {before.found}"
     if promoted:
-        return f"The new version ranks your hidden songs higher on the whole: it {moved}."
+        top = "places near the top count most"
+        return f"The new version ranks your hidden songs higher on the whole ({top}): it {moved}."
     if difference == 0:
         return f"The new version ranks your hidden songs just as before ({moved}), so the old one stays."
     if difference > 0:

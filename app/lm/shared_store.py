@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -148,12 +149,15 @@ class SharedStore(AdapterStore):
 
     def sweep(self) -> int:
         """Delete what was given up half-way in storage, and here what is no longer in storage; returns how many."""
-        here = super().sweep()
+        old = time.time() - _HALF_SECONDS  # retrains of this machine may be writing just now
+        left = [path for path in self.root.glob("*/.writing-*") if path.stat().st_mtime < old]
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
         names = self.objects.names("adapters")
         whole = {tuple(name.split("/")[1:3]) for name in names if name.endswith("/card.json")}
         halves = [n for n in names if tuple(n.split("/")[1:3]) not in whole and self.objects.age(n) > _HALF_SECONDS]
         self.objects.remove(halves)
-        return here + len({tuple(name.split("/")[1:3]) for name in halves}) + self._forget_all_but(whole)
+        return len(left) + len({tuple(name.split("/")[1:3]) for name in halves}) + self._forget_all_but(whole)
 
     def forget_gone(self) -> int:
         """Delete here what is no longer in storage, as after an account was deleted elsewhere; returns how many."""

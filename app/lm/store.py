@@ -232,6 +232,10 @@ class AdapterStore:
             raise AdapterMissing(f"{listener!r} is no listener id")
         shutil.rmtree(self.root / listener, ignore_errors=True)
 
+    def forget_gone(self) -> int:
+        """Delete copies of what was deleted where it is kept; here nothing is a copy."""
+        return 0
+
     def sweep(self) -> int:
         """Delete what a killed write left behind; returns how many folders. Only the worker calls this, at start."""
         leftovers = list(self.root.glob("*/.writing-*"))

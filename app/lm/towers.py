@@ -6,7 +6,7 @@ beside the version, so that the first answer after a start or a swap needs no fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,9 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class Question:
+    """Texts through one tower; None is the base."""
+
     adapter: Adapter | None
     texts: Sequence[str]
 
@@ -68,7 +70,7 @@ class Towers:
         self.base, self.bank, self.store = base, bank, store
         self._adapters: Kept[LoraTensors] = Kept(most_bytes)
         self._encoded: Kept[Encoded] = Kept(most_bytes)
-        self._batcher: Batcher[_Question, Floats] = Batcher(self._encode_all, _QUESTIONS)
+        self._batcher: Batcher[Question, Floats] = Batcher(self._encode_all, _QUESTIONS)
 
     def adapter(self, listener: str, version: str) -> Adapter:
         """A checked adapter, kept in RAM from the first use on. Raises an AdapterProblem."""
@@ -94,14 +96,14 @@ class Towers:
         result[rows >= 0] = known.vectors[rows[rows >= 0]]
         missing = np.flatnonzero(rows < 0)
         if len(missing):
-            read = self._batcher.ask(_Question(adapter, [own[i].text for i in missing.tolist()]))
+            read = self._batcher.ask(Question(adapter, [own[i].text for i in missing.tolist()]))
             result[missing] = read.astype(np.float16)  # as it is kept, so that the next answer is the same
             self._keep(adapter, known, Encoded(songs, texts, result.astype(np.float16)))
         return result
 
     def texts(self, adapter: Adapter | None, texts: Sequence[str]) -> Floats:
         """(n, D) of free texts through a tower; nothing of it is kept."""
-        return self._batcher.ask(_Question(adapter, texts))
+        return self._batcher.ask(Question(adapter, texts))
 
     def leave(self, listener: str, version: str, own: Sequence[Own], vectors: Floats) -> None:
         """Write what a retrain made of own songs, (n, D), beside the version."""
@@ -138,7 +140,7 @@ class Towers:
         )
         self._encoded.put(adapter[0] if adapter else BASE_KEY, both, both.size)
 
-    def _encode_all(self, questions: Sequence[_Question]) -> list[Floats]:
+    def _encode_all(self, questions: Sequence[Question]) -> list[Floats]:
         """The answers to several questions, their texts in batches that mix listeners."""
         texts = [text for question in questions for text in question.texts]
         whose = [question.adapter for question in questions for _ in question.texts]
@@ -148,3 +150,6 @@ class Towers:
             result[rows] = self.bank.encode(lower, [whose[row] for row in rows]).numpy()
         ends = np.cumsum([len(question.texts) for question in questions])
         return np.split(result, ends[:-1])
+
+
+MakeTowers = Callable[[Base, SlotBank, AdapterStore, int], Towers]

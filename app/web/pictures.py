@@ -117,6 +117,9 @@ def places(pairs: Sequence[tuple[int, int]]) -> Markup:
     return render(chart)
 
 
+_NAME_HIGH, _NAME_WIDE = 0.09, 0.016  # of a name on the map, whose sides are 2.1 long: half its width a letter
+
+
 def matrices(inputs: int, outputs: int, rank: int) -> Markup:
     """One frozen matrix of outputs × inputs and beside it the two thin ones of an adapter, all to one scale."""
     gap = inputs * 0.12
@@ -138,8 +141,8 @@ def matrices(inputs: int, outputs: int, rank: int) -> Markup:
 def song_map(
     others: Sequence[Point], mine: Sequence[tuple[Point, Point]], regions: Sequence[tuple[str, Point]]
 ) -> Markup:
-    """The catalogue as faint dots, one's own songs lit where the adapter puts them, and a line from where the base has
-    them. mine: (by the base, by the adapter). The dots of ``mine`` keep their order, so that a script can name them."""
+    """The catalogue as faint dots, one's own songs lit where the base has them, a line to where the adapter puts each.
+    mine: (by the base, by the adapter). The dots of ``mine`` keep their order, so that a script can name them."""
     chart = pygal.XY(
         width=720, height=720, stroke=False, show_x_labels=False, show_y_labels=False, show_y_guides=False,
         show_x_guides=False, dots_size=2, classes=("picture", "map"), **_PLAIN,
@@ -150,6 +153,16 @@ def song_map(
     for base, now in mine:
         moves += [base, now, None]
     chart.add("moves", moves, stroke=True, show_dots=False, allow_interruptions=True)
-    chart.add("mine", [now for _, now in mine], dots_size=5)
-    chart.add("regions", [at for _, at in regions], dots_size=1)
-    return render(chart, [name for name, _ in regions])
+    chart.add("mine", [base for base, _ in mine], dots_size=5)
+    named = _apart(regions)
+    chart.add("regions", [at for _, at in named], dots_size=1)
+    return render(chart, [name for name, _ in named])
+
+
+def _apart(regions: Sequence[tuple[str, Point]]) -> list[tuple[str, Point]]:
+    """The regions, the first ones first, whose names do not run into one that is there already."""
+    kept: list[tuple[str, Point]] = []
+    for name, (x, y) in regions:
+        if all(abs(y - v) > _NAME_HIGH or abs(x - u) > _NAME_WIDE * (len(name) + len(other)) for other, (u, v) in kept):
+            kept.append((name, (x, y)))
+    return kept

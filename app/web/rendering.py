@@ -101,7 +101,25 @@ def _cover(song: Song) -> str:
 
 
 def _size(count: int) -> str:
-    return f"{count / 1024:,.0f} KB" if count < 1 << 20 else f"{count / (1 << 20):,.1f} MB"
+    if count < 1 << 20:
+        return f"{count / 1024:,.0f} KB"
+    return f"{count / (1 << 20):,.1f} MB" if count < 1 << 30 else f"{count / (1 << 30):,.1f} GB"
+
+
+_BROWSERS = (("Firefox/", "Firefox"), ("Edg/", "Edge"), ("OPR/", "Opera"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"), ("Linux", "Linux"),
+)  # fmt: skip
+
+
+def _browser(agent: str) -> str:
+    """A User-Agent as a person says it; one that is no usual browser's stands as it is."""
+    name = next((name for mark, name in _BROWSERS if mark in agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in agent), "")
+    if not name:
+        return agent or "A browser that does not say its name"
+    return f"{name} on {system}" if system else name
 
 
 templates = Environment(
@@ -110,7 +128,7 @@ templates = Environment(
 )  # fmt: skip
 templates.filters |= {
     "part": _part, "when": _when, "ago": _ago, "elsewhere": elsewhere.links, "field_time": _field_time, "size": _size,
-    "cover": _cover,
+    "cover": _cover, "browser": _browser,
 }  # fmt: skip
 templates.globals["rooms"] = navigation.rooms
 

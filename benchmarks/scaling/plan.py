@@ -89,7 +89,8 @@ def plan(listeners: int, songs: int, units: Units, given: Assumptions | None = N
     ranking = math.ceil(asks * ask_s / given.used)
     training = math.ceil(listeners * units.retrain_s / (_WEEK * given.used))
     disk = listeners * given.versions * (units.adapter_disk_bytes + units.own_vectors_bytes) / GB
-    ram = listeners * given.warm_share * (units.adapter_ram_bytes + units.own_vectors_bytes) / GB
+    # Own songs' vectors are kept in half the bytes that they have on disk.
+    ram = listeners * given.warm_share * (units.adapter_ram_bytes + units.own_vectors_bytes / 2) / GB
     on_disk, held = 4.0 * units.dimension * songs / GB, vectors_in_ram(songs, units, given) / GB
     database = listeners * given.listens * units.listen_bytes / GB
     cores = max(2, replicas + ranking + training)

@@ -26,16 +26,16 @@ TEMPERATURE = 0.05
 def measure(place: Place, quick: bool) -> Iterator[Row]:
     """retrain_100_s and retrain_growth."""
     people = place.people(1 if quick else 3, seed=21, adapters=False)
-    mine, ours_ndcg = [], []
+    mine, ours_ndcg, ungated = [], [], []
     with served(place.settings) as server:
         for person in people:
             client = Client(server.port, person.token)
             client.ask()  # the base is loaded
             mine.append(seconds(lambda c=client, p=person: (click(c), wait(place, p), c.ask())))
-            with place.db.read() as session:
-                version = wait(place, person).version
-            ours_ndcg.append(place.engine.store.card(person.id, version)["after"]["ndcg_10"])
-            del session
+            version = wait(place, person).version
+            card = place.engine.store.card(person.id, version)
+            ungated.append(card["after"]["ndcg_10"])
+            ours_ndcg.append(card["after" if card["promoted"] else "before"]["ndcg_10"])  # of what answers from now on
         growth = dict(_growth(place, server.port, quick))
     theirs, stock_ndcg = [], []
     for person in people:
@@ -43,11 +43,14 @@ def measure(place: Place, quick: bool) -> Iterator[Row]:
         theirs.append(took)
         stock_ndcg.append(found)
     best, least = min(mine), min(theirs)
+    as_good = bool(np.mean(ours_ndcg) >= np.mean(stock_ndcg))
     yield Row(
         "retrain_100_s", "100 listens, click to new list, everything included", best, "s", "≤5 s and ≥6×",
-        best <= 5 and least / best >= 6, least, "stock_retrain_100_s", "Trainer + PEFT on all linear layers",
+        best <= 5 and least / best >= 6 and as_good, least, "stock_retrain_100_s",
+        "Trainer + PEFT on all linear layers",
         least / best, more={
             "retrain_100_all_s": mine, "retrain_100_ndcg": float(np.mean(ours_ndcg)),
+            "retrain_100_ungated_ndcg": float(np.mean(ungated)),
             "stock_retrain_100_ndcg": float(np.mean(stock_ndcg)),
         },
     )  # fmt: skip

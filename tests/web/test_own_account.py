@@ -101,7 +101,7 @@ def test_leaving_asks_for_the_password_and_then_everything_is_gone(
     with bare_db.write() as db:
         listens.log(db, ben.id, artist="Only his", title="Song")
     (bare.adapters / ben.id / ("0" * 16)).mkdir(parents=True)
-    assert "1 songs that only you know" in his.get("/settings").text
+    assert "songs that only you know: 1" in his.get("/settings").text
     assert his.post("/settings/delete", data={"current": "wrong"}).status_code == 422
     assert his.get("/settings").status_code == 200
     assert his.post("/settings/delete", data={"current": GOOD}).headers["location"] == "/login"

@@ -1,0 +1,79 @@
+"""An encoder replica: the base and a slot bank of its own; texts through listeners' adapters, whoever asks."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.errors import StorageProblem
+from app.lm.centred import Floats
+from app.lm.engine import Engine
+from app.main import open_engine
+from app.settings import Settings
+
+_LOOK_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a replica says of itself."""
+
+    node: str
+    pid: int
+    fingerprint: str
+    answered: int
+    listeners: tuple[str, ...]
+
+
+class Encoder:
+    """Its methods run in threads of the replica; what arrives while a batch is computed is the next batch, whoever
+    asks for it (lm/batching.py), so listeners share forward passes."""
+
+    def __init__(self, settings: Settings, threads: int = 1) -> None:
+        """Loads the base. Raises a BaseProblem."""
+        self._engine: Engine = open_engine(settings, threads)
+        self._lock = threading.Lock()
+        self._answered: dict[str, int] = {}
+        self._looked = time.monotonic()
+
+    def check(self, listener: str, version: str) -> None:
+        """Read an adapter and check it, so that it is warm. Raises an AdapterProblem."""
+        self._engine.adapter(listener, version)
+
+    def texts(self, listener: str, version: str | None, texts: Sequence[str]) -> Floats:
+        """(n, D) of texts through a listener's adapter, or through the base. Raises an AdapterProblem."""
+        adapter = None if version is None else self._engine.adapter(listener, version)
+        found = self._engine.towers.texts(adapter, texts)
+        with self._lock:
+            self._answered[listener] = self._answered.get(listener, 0) + 1
+        self._forget_gone()
+        return found
+
+    def forget(self, listener: str) -> None:
+        """Drop everything of a listener from RAM."""
+        self._engine.forget(listener)
+        with self._lock:
+            self._answered.pop(listener, None)
+
+    def told(self) -> Told:
+        """Where this is, and whom it has answered."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        with self._lock:
+            counts = dict(self._answered)
+        return Told(node, os.getpid(), self._engine.fingerprint, sum(counts.values()), tuple(sorted(counts)))
+
+    def _forget_gone(self) -> None:
+        """Now and then: adapters that were deleted elsewhere leave this machine's cache."""
+        with self._lock:
+            if time.monotonic() - self._looked < _LOOK_SECONDS:
+                return
+            self._looked = time.monotonic()
+        try:
+            self._engine.store.forget_gone()
+        except StorageProblem:
+            return  # they leave at the next look
