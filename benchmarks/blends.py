@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from app.lm import ranking
 from app.lm.asking import Own
-from app.lm.blending import standard, together
+from app.lm.blending import together
 from app.lm.engine import Engine
 from app.lm.evaluation import ndcg, ranks_of
 from app.lm.slots import SlotBank
@@ -99,11 +99,12 @@ def rankings(engine: Engine, bank: SlotBank, pair: Pair, songs: Sequence[data.So
     ]
     rank = engine.settings.rank
     both: dict[str, Floats] = {
-        "scores, no adapters": together(base, [1, 1]),
-        "scores (the product)": together(single, [1, 1]),
+        "taking turns (the product)": together(single, [1, 1])[0],
+        "taking turns, no adapters": together(base, [1, 1])[0],
+        "scores, averaged": standard(single[0]) + standard(single[1]),
+        "scores averaged, no adapters": standard(base[0]) + standard(base[1]),
         "scores, soft maximum": soft_maximum(single),
         "scores, soft maximum, levelled": soft_maximum([v - np.quantile(v, LEVEL) for v in single]),
-        "scores, taking turns": taking_turns(single),
         "scores, the lower of two": np.minimum(standard(single[0]), standard(single[1])),
         "weights, no adapters": of_one_tower(engine, bank, None, owns),
         "weights, changes added": of_one_tower(engine, bank, summed(adapters, rank), owns),
@@ -121,10 +122,9 @@ def soft_maximum(values: Sequence[Floats]) -> Floats:
     return result
 
 
-def taking_turns(values: Sequence[Floats]) -> Floats:
-    """Each one's best song, then each one's second, ...: minus the better of two places, the first one's turn first."""
-    places = [np.argsort(np.argsort(-v, kind="stable"), kind="stable") + n / 2 for n, v in enumerate(values)]
-    result: Floats = (-np.minimum(*places)).astype(np.float32)
+def standard(values: Floats) -> Floats:
+    """Scores (N,) brought to mean 0 and spread 1."""
+    result: Floats = (values - values.mean()) / max(float(values.std()), 1e-9)
     return result
 
 
@@ -148,7 +148,7 @@ def table(found: Mapping[str, Sequence[Sequence[tuple[float, float]]]]) -> str:
         "nDCG@10 − product",
     )
     lines = ["| " + " | ".join(titles) + " |", "|---|---|---|---|---|---|"]
-    reference = np.array([[p[0] for p in people] for people in found["scores (the product)"]]).mean(axis=1)
+    reference = np.array([[p[0] for p in people] for people in found["taking turns (the product)"]]).mean(axis=1)
     for name, pairs in found.items():
         values = np.array(pairs)  # (pairs, 2 people, 2 metrics)
         mean, worse = values.mean(axis=1), values.min(axis=1)

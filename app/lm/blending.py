@@ -1,7 +1,8 @@
 """Several listeners at once: a list for all of them, and how alike two tastes are.
 
-Each scores the whole catalogue through their own tower, as for their own list. For a common list the scores are brought
-to mean 0 and spread 1, so that nobody counts more for being sure, and averaged by weight.
+Each scores the whole catalogue through their own tower, as for their own list. For a common list they take turns:
+everybody's best song, then everybody's second, so that nobody counts more for being sure. Measured against averages of
+scores and of adapters' weights in benchmarks/blends.md.
 """
 
 from __future__ import annotations
@@ -62,17 +63,19 @@ class Likeness:
     mine: Mapping[int, float]
 
 
-def standard(values: Floats) -> Floats:
-    """Scores (N,) brought to mean 0 and spread 1."""
-    result: Floats = ((values - values.mean()) / max(float(values.std()), 1e-9)).astype(np.float32)
-    return result
+def together(values: Sequence[Floats], weights: Sequence[float]) -> tuple[Floats, Floats]:
+    """Several scorings of one catalogue, (N,) each, as one (N,), and each one's part of it, (n, N) summing to 1.
 
-
-def together(values: Sequence[Floats], weights: Sequence[float]) -> Floats:
-    """Several scorings of one catalogue, (N,) each, as one: the weighted mean of their standard scores."""
-    shares = np.asarray(weights, np.float32) / float(sum(weights))
-    result: Floats = np.tensordot(shares, np.stack([standard(v) for v in values]), axes=1).astype(np.float32)
-    return result
+    A song stands where the first turn comes to it: minus the logarithm of the best of its places (1 is first), each
+    divided by its listener's share of the weights. Parts are as the shares of the places' inverses.
+    """
+    shares = np.asarray(weights, np.float32) / np.float32(sum(weights))
+    places = np.empty((len(values), len(values[0])), np.float32)
+    for turn, one in enumerate(values):
+        places[turn, np.argsort(-one, kind="stable")] = np.arange(1, len(one) + 1) + turn / 1000
+    speaks = shares[:, None] / places
+    result: Floats = np.log(speaks.max(axis=0))
+    return result, (speaks / speaks.sum(axis=0)).astype(np.float32)
 
 
 def share_below(values: Floats, rows: Sequence[int]) -> Floats:
@@ -96,9 +99,8 @@ class Blending:
         snapshot = self.vectors.snapshot()
         if not heard or not len(snapshot.ids):
             return []
-        single = [standard(scored[i][0]) for i in heard]
-        weights = [voices[i][3] for i in heard]
-        values = together(single, weights)
+        single = [scored[i][0] for i in heard]
+        values, speaks = together(single, [voices[i][3] for i in heard])
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = artists([int(snapshot.ids[r]) for r in best])
@@ -112,11 +114,10 @@ class Blending:
         )
         chosen = [int(best[p]) for p in picked]
         above = np.zeros((len(voices), len(chosen)), np.float32)
-        pull = np.zeros_like(above)
+        parts = np.zeros_like(above)
         for place, i in enumerate(heard):
             above[i] = share_below(single[place], chosen)
-            pull[i] = weights[place] * np.maximum(single[place][chosen], 0)
-        parts = pull / np.maximum(pull.sum(axis=0), 1e-9)
+            parts[i] = speaks[place][chosen]
         return [
             Blended(
                 int(snapshot.ids[row]),
