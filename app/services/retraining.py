@@ -42,11 +42,15 @@ def request(db: Session, listener_id: str, min_songs: int, seed: int = 0) -> Job
     if queued is not None:
         return queued
     job = Job(listener_id=listener_id, seed=seed)
-    db.add(job)
     try:
-        db.flush()
+        with db.begin_nested():  # on PostgreSQL two clicks may both have found nothing queued
+            db.add(job)
+            db.flush()
     except IntegrityError:
-        raise Conflict("A retrain is on its way already.") from None
+        queued = db.scalar(_own(listener_id).where(Job.state.in_(ACTIVE)))
+        if queued is None:
+            raise Conflict("A retrain is on its way already.") from None
+        return queued
     return job
 
 

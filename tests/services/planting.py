@@ -73,6 +73,8 @@ def _value(column: Column[Any], name: str, ids: dict[str, Any]) -> Any:
     if _parent(column):
         return ids[_parent(column)]
     serial = next(_serial)
+    if isinstance(column.type, String) and (column.type.length or 99) < len(f"{name} {serial}"):
+        return f"{serial:016x}"[-column.type.length :]  # no room for a name
     kinds: list[tuple[Any, Any]] = [
         (Boolean, True), (Integer, 1_000_000 + serial), (Float, 0.5), (JSON, [f"{name} {serial}"]),
         (String, f"{name} {serial}" if column.name != "id" else f"{serial:016x}"),
