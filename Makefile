@@ -33,13 +33,10 @@ test: install ## Run every test (browser and training suites too) but those of t
 	@tools/chromium
 	$(BIN)/python -m pytest
 
-# Tests that break an import off in the middle of a transaction leave psycopg's connection to the garbage collector.
-NOT_CLOSED := -W "ignore:.*was deleted while still open:ResourceWarning"
-
 test-postgres: install ## Run its own tests and those of services and jobs on a real PostgreSQL (root installs Debian's)
 	@tools/postgres
 	$(BIN)/python -m pytest -m postgres tests/postgres
-	$(BIN)/python -m pytest --database postgres $(NOT_CLOSED) tests/services
+	$(BIN)/python -m pytest --database postgres tests/services
 
 screenshots: setup ## Take the pictures of docs/screenshots anew
 	@tools/chromium
