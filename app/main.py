@@ -94,9 +94,7 @@ ROOMS = (
 def open_engine(settings: Settings, threads: int = 0, make_towers: MakeTowers | None = None) -> Engine:
     """Load the base and what goes with it; imports torch. ``threads`` 0 takes every core.
 
-    make_towers: where listeners' towers are computed, if not here.
-
-    Raises a BaseProblem that says what to do.
+    make_towers: where listeners' towers are computed, if not here. Raises a BaseProblem that says what to do.
     """
     from app.lm import tuned
     from app.lm.engine import Engine, EngineSettings
@@ -173,7 +171,7 @@ class LazyEngine:
 
 
 def create_app(settings: Settings, *, warm: bool = True, engine: LazyEngine | None = None) -> FastAPI:
-    """The web process. ``warm`` starts loading the base at once; ``engine`` is the settings' own unless given."""
+    """The web process. ``warm`` loads the base soon after the start; ``engine`` is the settings' own unless given."""
     db = Database(settings.url)
     engine = engine or LazyEngine(settings)
     runner = Runner(db, Staging(settings.data / "imports"), KINDS.song_text)

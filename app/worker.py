@@ -210,9 +210,7 @@ class Worker:
         with self.db.read() as session:
             if not listens.anybody_with(session, self.min_songs):
                 return False
-        self._prepares_at = (
-            time.monotonic() + _BASE_REST_SECONDS
-        )  # a base that cannot be loaded is not tried all the time
+        self._prepares_at = time.monotonic() + _BASE_REST_SECONDS
         return self.engine is not None
 
     def _stop(self, job: Job, state: str, error: str = "") -> None:

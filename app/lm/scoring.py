@@ -56,14 +56,9 @@ class Scores:
     def get(self, listener: str, version: str | None, own: Sequence[Own], snapshot: Snapshot) -> Scored | None:
         """What was scored for exactly these songs and weights, this version and this catalogue."""
         kept = self._kept.get(listener)
-        if (
-            kept is None
-            or kept.catalogue is not snapshot.mark
-            or kept.version != version
-            or kept.own != hash(tuple(own))
-        ):
+        if kept is None or kept.catalogue is not snapshot.mark or kept.version != version:
             return None
-        return kept
+        return kept if kept.own == hash(tuple(own)) else None
 
     def keep(self, listener: str, scored: Scored) -> None:
         """In place of what was kept of this listener."""

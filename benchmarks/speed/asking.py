@@ -40,11 +40,11 @@ def measure(place: Place, quick: bool) -> Iterator[Row]:
         clients = [Client(server.port, person.token) for person in warm]
         for client in clients * 2:
             client.ask()
-        floor = quantile([1000 * seconds(lambda: clients[0].get("/health")) for _ in range(200)], 0.5)
+        floor = quantile([1000 * seconds(lambda: clients[0].get("/healthz")) for _ in range(200)], 0.5)
         idle = _times(clients, 1000 // part)
         yield Row(
             "ask_p50_ms", "a list over HTTP, 10,000 songs, warm, median", quantile(idle, 0.5), "ms", "",
-            limit=floor, limit_what="an empty answer of the same server",
+            limit=floor, limit_what="/healthz of the same server",
         )  # fmt: skip
         yield Row("ask_p99_ms", "the same, 99 %", quantile(idle, 0.99), "ms", "≤15 ms", quantile(idle, 0.99) <= 15)
         first_asks = [1000 * seconds(Client(server.port, person.token).ask) for person in cold]

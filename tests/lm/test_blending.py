@@ -74,6 +74,20 @@ def test_a_blend_suits_both_better_than_either_ones_list_suits_the_other(engine:
     assert all(sum(b.parts) == pytest.approx(1) for b in made)
 
 
+def test_everybody_has_their_turn_and_more_turns_with_more_weight(engine: Engine, db: object) -> None:
+    ids = [int(i) for i in engine.vectors.snapshot().ids]
+    with db.read() as session:  # type: ignore[attr-defined]
+        one, other = own_of(session, ids[:10]), own_of(session, ids[-10:])
+    ask = Ask(count=12, without=[*ids[:10], *ids[-10:]])
+
+    def turns(weight: float) -> int:
+        made = engine.blend([(NOBODY, None, one, weight), (NOBODY, None, other, 1.0)], ask, alone)
+        return sum(song.above[0] > song.above[1] for song in made)
+
+    assert 4 <= turns(1.0) <= 8
+    assert turns(3.0) > turns(1.0) > turns(1 / 3)
+
+
 def test_who_has_no_songs_is_not_heard(engine: Engine, db: object) -> None:
     ids = [int(i) for i in engine.vectors.snapshot().ids]
     with db.read() as session:  # type: ignore[attr-defined]

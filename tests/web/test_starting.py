@@ -1,0 +1,47 @@
+"""What happens first when the server starts: pages, then the base."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import main
+from app.errors import BaseMissing
+from app.lm.engine import Engine
+from app.main import LazyEngine, create_app
+from app.settings import Settings
+
+
+def loading() -> list[threading.Thread]:
+    """Threads that load the base, or will."""
+    return [thread for thread in threading.enumerate() if thread.name == "load-base"]
+
+
+def test_pages_come_before_the_base_and_a_stop_calls_it_off(bare: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "_FIRST_PAGE_SECONDS", 3600.0)
+    asked: list[None] = []
+
+    def opener() -> Engine:
+        asked.append(None)
+        raise BaseMissing("no base here")
+
+    with TestClient(create_app(bare, engine=LazyEngine(bare, opener)), base_url="http://localhost") as client:
+        assert client.get("/setup").status_code == 200
+        assert asked == [] and len(loading()) == 1
+    for thread in loading():
+        thread.join(10)
+    assert asked == [] and loading() == []
+
+
+def test_the_base_is_loaded_without_anybody_asking(bare: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "_FIRST_PAGE_SECONDS", 0.0)
+    asked = threading.Event()
+
+    def opener() -> Engine:
+        asked.set()
+        raise BaseMissing("no base here")
+
+    with TestClient(create_app(bare, engine=LazyEngine(bare, opener)), base_url="http://localhost"):
+        assert asked.wait(30)
