@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from app.web import pictures
-from app.web.rendering import templates
+from app.web.rendering import STATIC, templates
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Safari/604.1"
@@ -37,3 +39,8 @@ def test_sizes_have_the_unit_that_they_are_read_in(count: int, said: str) -> Non
 def test_names_on_the_map_do_not_run_into_each_other() -> None:
     close = [("electronic", (0.0, 0.0)), ("dance-pop", (0.1, 0.02)), ("jazz", (0.0, 0.2)), ("rock", (-0.8, 0.01))]
     assert [name for name, _ in pictures._apart(close)] == ["electronic", "jazz", "rock"]
+
+
+def test_every_property_that_the_stylesheets_use_is_set_in_one() -> None:
+    css = "".join(sheet.read_text(encoding="utf-8") for sheet in STATIC.glob("*.css"))
+    assert set(re.findall(r"var\((--[\w-]+)", css)) <= set(re.findall(r"(--[\w-]+):", css))
