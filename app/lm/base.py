@@ -113,6 +113,7 @@ class Base:
         }
         self.fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         self.lower_kept: Kept[Lower] = Kept(_LOWER_BYTES)
+        self._ids([""])  # sets the truncation, once: from here on no call changes the tokenizer
         self._precision: Precision | None = None
         self._fast: nn.Module | None = None
         self._lower = self._copy()
@@ -123,11 +124,26 @@ class Base:
 
     # -- the two halves -------------------------------------------------------------------------
 
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text, unpadded. Fast tokenizers keep padding as state of their own, so that a thread that
+        asks for it pads another's texts: nobody asks."""
+        ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        return ids
+
+    def _padded(self, rows: Sequence[list[int]], width: int) -> tuple[Tensor, Tensor]:
+        """Input ids and mask, both (B, width)."""
+        input_ids = torch.full((len(rows), width), int(self.tokenizer.pad_token_id), dtype=torch.long)
+        mask = torch.zeros_like(input_ids)
+        for at, ids in enumerate(rows):
+            input_ids[at, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+            mask[at, : len(ids)] = 1
+        device = next(self.network.parameters()).device
+        return input_ids.to(device), mask.to(device)
+
     def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Input ids and mask, both (B, T), padded to the longest text and cut at MAX_TOKENS tokens."""
-        encoded = self.tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-        device = next(self.network.parameters()).device
-        return encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
+        rows = self._ids(texts)
+        return self._padded(rows, max(map(len, rows)))
 
     def groups(self, texts: Sequence[str], rows: int = 64) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """All texts as batches of at most ``rows`` alike in length: positions, input ids and mask, both (B, T).
@@ -136,20 +152,14 @@ class Base:
         """
         if not texts:
             return
-        encoded = self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS, padding=False)["input_ids"]
+        encoded = self._ids(texts)
         by_width: dict[int, list[int]] = {}
         for at, ids in enumerate(encoded):
             by_width.setdefault((len(ids) // _WIDTH + 1) * _WIDTH, []).append(at)
-        device = next(self.network.parameters()).device
         for width, members in sorted(by_width.items()):
             for start in range(0, len(members), rows):
                 part = members[start : start + rows]
-                input_ids = torch.full((len(part), width), int(self.tokenizer.pad_token_id), dtype=torch.long)
-                mask = torch.zeros((len(part), width), dtype=torch.long)
-                for row, at in enumerate(part):
-                    input_ids[row, : len(encoded[at])] = torch.tensor(encoded[at])
-                    mask[row, : len(encoded[at])] = 1
-                yield part, input_ids.to(device), mask.to(device)
+                yield part, *self._padded([encoded[at] for at in part], width)
 
     def lower(self, texts: Sequence[str]) -> Lower:
         """Everything below the adapted layers for a batch of texts."""

@@ -49,7 +49,7 @@ async def events(request: Request, state: Shared, who: Me) -> AsyncIterator[Serv
         digest = await run_in_threadpool(watch.look)
         if digest != seen:
             seen = digest
-            yield ServerSentEvent(data=digest)
+            yield ServerSentEvent(raw_data=digest)  # data would be quoted: the page compares it as it is
         if not stays:
             return
         await asyncio.sleep(_LOOK_SECONDS)

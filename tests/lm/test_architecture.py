@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -109,6 +112,31 @@ def test_a_text_has_the_same_vector_alone_as_beside_longer_ones(any_base: Base) 
     together = any_base.encode(TEXTS)
     alone = torch.cat([any_base.encode([text]) for text in TEXTS])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_threads_that_tokenise_at_once_never_pad_each_others_texts(any_base: Base) -> None:
+    masks = [mask for _, _, mask in any_base.groups(TEXTS)]
+    ids = any_base.tokenize(TEXTS)[0]
+    together = threading.Barrier(4)
+
+    def in_batches() -> int:
+        together.wait()
+        return sum(
+            not all(map(torch.equal, masks, (mask for _, _, mask in any_base.groups(TEXTS)))) for _ in range(200)
+        )
+
+    def padded() -> int:
+        together.wait()
+        return sum(not torch.equal(any_base.tokenize(TEXTS)[0], ids) for _ in range(200))
+
+    pause = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # a thread is interrupted wherever it can be
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            runs = [pool.submit(work) for work in (in_batches, padded, in_batches, padded)]
+            assert [run.result() for run in runs] == [0, 0, 0, 0]
+    finally:
+        sys.setswitchinterval(pause)
 
 
 def test_different_texts_have_different_unit_vectors(any_base: Base) -> None:

@@ -38,6 +38,23 @@ def test_every_page_shows_with_and_without_listens(
         assert me.get(path).status_code == 200, path
 
 
+def test_the_first_page_names_what_it_shows_as_its_events_do(
+    me: TestClient, db: Database, admin: Listener, songs: list[int]
+) -> None:
+    def told() -> tuple[str, str]:
+        shown = re.findall(r'data-seen="(\w+)"', me.get("/").text)
+        heard = re.findall(r"^data: (.*)$", me.get("/live/events").text, re.MULTILINE)
+        assert len(shown) == len(heard) == 1
+        return shown[0], heard[0]
+
+    before = told()
+    assert before[0] == before[1]  # or every page would be fetched twice
+    with db.write() as session:
+        listens.log(session, admin.id, song_id=songs[0], at=1_700_000_000)
+    after = told()
+    assert after[0] == after[1] != before[0]
+
+
 def version(listener: Listener, number: int = 1) -> AdapterVersion:
     """A version as a finished run leaves it in the database."""
     held = {"ranks": [1], "gain": 0.5, "found": 1, "ndcg_10": 0.5, "of": 1, "within": 100}
