@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,12 +29,16 @@ class Database:
         arguments: dict[str, Any] = {"timeout": _BUSY_SECONDS} if self.is_sqlite else {}
         self.engine: Engine = create_engine(
             self.url, connect_args=arguments, pool_size=20, max_overflow=20,
+            pool_use_lifo=True,  # one after another, all find the connection whose cache is warm
             hide_parameters=True,  # an error's text goes to the log, where no song and no name may stand
         )  # fmt: skip
         if self.is_sqlite:
             event.listen(self.engine, "connect", _on_connect)
             event.listen(self.engine, "begin", _on_begin)
         self._writing = self.engine.execution_options(immediate=True)
+        self._light = self.engine.execution_options(immediate=True, light=True)
+        self._watching: Any = None  # a connection of its own, on which nothing is ever written
+        self._watch_lock = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -42,13 +47,30 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
+    def write(self, *, light: bool = False) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back on any exception.
 
-        Raises TooBusy without the lock, CannotWrite on a full or read-only disk, DatabaseDamaged for a broken file.
+        light: nobody waits for the disk, and a power cut, though no kill, may undo it as a whole. Raises TooBusy
+        without the lock, CannotWrite on a full or read-only disk, DatabaseDamaged for a broken file.
         """
-        with _named(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+        engine = self._light if light else self._writing
+        with _named(), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def changes(self) -> int | None:
+        """A number that differs from an earlier one if any process committed anything in between; None if unknown."""
+        if not self.is_sqlite or self.url.database in (None, "", ":memory:"):
+            return None
+        with self._watch_lock:
+            try:
+                if self._watching is None:
+                    self._watching = self.engine.raw_connection()
+                    self._watching.detach()
+                found: int = self._watching.cursor().execute("PRAGMA data_version").fetchall()[0][0]
+            except (sqlite3.Error, DatabaseError):
+                self._watching = None
+                return None
+            return found
 
     def outside_transaction(self, statement: str) -> list[tuple[Any, ...]]:
         """Run what SQLite refuses inside a transaction; gives its rows. Raises TooBusy."""
@@ -63,6 +85,10 @@ class Database:
 
     def close(self) -> None:
         """Give all connections back."""
+        with self._watch_lock:
+            if self._watching is not None:
+                self._watching.close()
+                self._watching = None
         self.engine.dispose()
 
 
@@ -105,12 +131,16 @@ def _on_connect(connection: Any, _: Any) -> None:
         "secure_delete=ON",
         f"busy_timeout={_BUSY_SECONDS * 1000}",
         "temp_store=MEMORY",
-        "cache_size=-32000",
+        "cache_size=-4000",  # KiB a connection, of which there may be forty; the system keeps the file's pages once
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _on_begin(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("immediate", False):
+        connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if options.get('light', False) else 'FULL'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql("BEGIN")

@@ -24,6 +24,7 @@ from app.services import examining
 from app.services.imports.runner import Runner
 from app.services.imports.staging import Staging
 from app.services.recommending import EngineTypes
+from app.services.remembering import Remembered
 from app.settings import Settings
 from app.web import (
     accounts,
@@ -196,7 +197,7 @@ def create_app(settings: Settings, *, warm: bool = True, engine: LazyEngine | No
         max_body_size=settings.max_body_bytes, dependencies=[Depends(enforce)],
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
-    app.state.earshot = State(settings, db, engine, KINDS, Limiter(), runner)
+    app.state.earshot = State(settings, db, engine, KINDS, Limiter(), runner, Remembered(db))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for room in ROOMS:
         app.include_router(room.router)

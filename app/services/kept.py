@@ -41,20 +41,35 @@ def keep(
     db: Session, listener: str, *, mode: str, wish: str, adventure: int, version: str | None, songs: Sequence[int]
 ) -> KeptList:
     """Note a list that is shown; the same question asked again soon adds what is new to the same list."""
+    kept, there, fresh = _compared(db, listener, mode, wish, adventure, version, songs)
+    if kept is None:
+        kept = KeptList(listener_id=listener, mode=mode, wish=wish, adventure=adventure, version=version)
+        db.add(kept)
+        db.flush()
+    db.add_all(KeptSong(list_id=kept.id, song_id=song, place=there + n + 1) for n, song in enumerate(fresh))
+    return kept
+
+
+def as_it_stands(
+    db: Session, listener: str, *, mode: str, wish: str, adventure: int, version: str | None, songs: Sequence[int]
+) -> KeptList | None:
+    """The list that ``keep`` would give, if it would have nothing to write."""
+    kept, _, fresh = _compared(db, listener, mode, wish, adventure, version, songs)
+    return None if fresh else kept
+
+
+def _compared(
+    db: Session, listener: str, mode: str, wish: str, adventure: int, version: str | None, songs: Sequence[int]
+) -> tuple[KeptList | None, int, list[int]]:
+    """The same question's list, if there is one; how many songs it has; which are not in it yet."""
     same = select(KeptList).where(
         KeptList.listener_id == listener, KeptList.mode == mode, KeptList.wish == wish,
         KeptList.adventure == adventure, KeptList.version.is_not_distinct_from(version),
         KeptList.created_at > now() - _SAME_SECONDS,
     )  # fmt: skip
     kept = db.scalar(same.order_by(KeptList.created_at.desc()).limit(1))
-    if kept is None:
-        kept = KeptList(listener_id=listener, mode=mode, wish=wish, adventure=adventure, version=version)
-        db.add(kept)
-        db.flush()
-    there = set(db.scalars(select(KeptSong.song_id).where(KeptSong.list_id == kept.id)))
-    fresh = [song for song in dict.fromkeys(songs) if song not in there]
-    db.add_all(KeptSong(list_id=kept.id, song_id=song, place=len(there) + n + 1) for n, song in enumerate(fresh))
-    return kept
+    there = set(db.scalars(select(KeptSong.song_id).where(KeptSong.list_id == kept.id))) if kept else set()
+    return kept, len(there), [song for song in dict.fromkeys(songs) if song not in there]
 
 
 def latest(db: Session, listener: str, mode: str, wish: str, adventure: int) -> KeptList | None:

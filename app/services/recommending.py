@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.lm.engine import Engine
     from app.lm.ranking import Ranked
     from app.lm.song_text import SongText
+    from app.services.remembering import Remembered
 
 Mode = Literal["discover", "familiar"]
 WISH_MOST = 200
@@ -72,8 +73,9 @@ def recommend(
     wish: str = "",
     count: int = 20,
     adventure: int = 0,
+    remembered: Remembered | None = None,
 ) -> Recommended:
-    """A list for a listener.
+    """A list for a listener; the one that was ``remembered``, if nothing at all was changed since.
 
     discover leaves out what they know; familiar takes only what they played, but not in the last fortnight. Feedback
     counts at once: dislikes, "not now" and hidden artists are out, loves pull. adventure: -2 (safe) to 2 (adventurous).
@@ -86,6 +88,19 @@ def recommend(
     if adventure not in PER_ARTIST:
         raise BadInput(f"A list is from -2 (safe) to 2 (adventurous), not {adventure}.")
     wish = clean(wish, "The wish", most=WISH_MOST, required=False)
+
+    def make() -> tuple[Recommended, bool]:
+        return _make(db, engine, kinds, listener_id, mode, wish, count, adventure)
+
+    if remembered is None:
+        return make()[0]
+    return remembered.ask(db, engine, (listener_id, mode, wish, adventure, count), make)
+
+
+def _make(
+    db: Session, engine: Engine, kinds: EngineTypes, listener_id: str, mode: str, wish: str, count: int, adventure: int
+) -> tuple[Recommended, bool]:
+    """The list, and whether the version answered that is live: one that was refused may be mended any time."""
     listener = db.get_one(Listener, listener_id)
     past = history.read(db, listener_id, kinds.song_text)
     own = past.own(db, kinds.song_text, kinds.own)
@@ -114,7 +129,8 @@ def recommend(
         for entry in ranked
         if entry.song in songs
     )
-    return Recommended(suggestions, version, bool(own), by_circle=version is not None and whose != listener_id)
+    by_circle = version is not None and whose != listener_id
+    return Recommended(suggestions, version, bool(own), by_circle), version == live
 
 
 def _speaking(entry: Ranked) -> list[int]:

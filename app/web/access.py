@@ -19,7 +19,13 @@ from app.web.rules import ADMIN, MEMBER, OWN, RULES, SHARED, SUBMITS
 from app.web.security import is_by_token
 from app.web.tokens_access import holder_of, require
 
-Shared = Annotated[State, Depends(state_of)]
+
+async def _state(request: Request) -> State:
+    return state_of(request)
+
+
+# What asks nobody and waits for nothing is async: each other dependency costs a change of thread.
+Shared = Annotated[State, Depends(_state)]
 
 
 def cookie_name(settings: Settings) -> str:
@@ -72,11 +78,15 @@ def anyone(request: Request, state: Shared) -> SignedIn | None:
     return who
 
 
-def signed_in(who: Annotated[SignedIn | None, Depends(anyone)]) -> SignedIn:
-    """Who asks. Raises NotSignedIn for a stranger."""
+def _known(who: SignedIn | None) -> SignedIn:
     if who is None:
         raise NotSignedIn("Please sign in first.")
     return who
+
+
+async def signed_in(who: Annotated[SignedIn | None, Depends(anyone)]) -> SignedIn:
+    """Who asks. Raises NotSignedIn for a stranger."""
+    return _known(who)
 
 
 def key_of(request: Request) -> str:
@@ -84,14 +94,14 @@ def key_of(request: Request) -> str:
     return f"{request.method} {request.scope['route'].path}"
 
 
-def enforce(request: Request, who: Annotated[SignedIn | None, Depends(anyone)]) -> None:
+async def enforce(request: Request, who: Annotated[SignedIn | None, Depends(anyone)]) -> None:
     """Every route's first dependency: holds its rule and its limit. Raises NotSignedIn, Forbidden, TooManyTries."""
     key = key_of(request)
     rule = RULES.get(key)
     if rule is None:
         raise Forbidden("Nobody may do this: it has no rule.")
     if rule in (MEMBER, OWN, SHARED, ADMIN):
-        who = signed_in(who)
+        who = _known(who)
     if rule is ADMIN and (who is None or not who.is_admin):
         raise Forbidden("Only the administrator may do this.")
     if key in LIMITS:

@@ -19,11 +19,11 @@ router = APIRouter()
 @router.get("/")
 def home(request: Request, state: Shared, who: Stranger, logged: int = 0, part: str = "") -> Response:
     """The page, or with ``part`` only what was played lately, for scripts that log a song."""
+    # Before what it is a digest of is read: what is played in between then differs from it, and is fetched.
+    seen = Watch(state, who.id).look() if who and not part else ""
     with state.db.read() as db:
         if who is None:
             return go("/login" if accounts.has_administrator(db) else "/setup")
-        # Before what it is a digest of is read: what is played in between then differs from it, and is fetched.
-        seen = "" if part else Watch(state, who.id).look()
         recent, total = listens.page(db, who.id, 1, 6)
         said = _logged(db, who, logged)
         if part:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request
@@ -68,28 +68,39 @@ def ask(
     if not state.engine.ready and not part:
         return _while_loading(request, state, who, question)
     engine = state.engine.get()
+
+    def shown(db: Session, list_id: str) -> Response:
+        return page(
+            request, "suggestions.html" if part else "recommend.html", made=made, question=question,
+            said=_said(db, who, said, was, hid, logged), wish_most=WISH_MOST, wishes=WISHES, list_id=list_id,
+        )  # fmt: skip
+
     with state.db.read() as db:
-        made = recommend(db, engine, state.kinds, who.id, mode=mode, wish=wish, adventure=adventure)
+        made = recommend(
+            db, engine, state.kinds, who.id, mode=mode, wish=wish, adventure=adventure, remembered=state.lists
+        )
+        if not made.suggestions:
+            return shown(db, "")
+        there = kept.as_it_stands(db, who.id, **_to_keep(question, made))
+        if there is not None:  # asked again: nobody waits for the lock, or for the disk
+            return shown(db, there.id)
     list_id = _keep(state, who, question, made)
     with state.db.read() as db:
-        notice = _said(db, who, said, was, hid, logged)
-        return page(
-            request, "suggestions.html" if part else "recommend.html", made=made, question=question, said=notice,
-            wish_most=WISH_MOST, wishes=WISHES, list_id=list_id,
-        )  # fmt: skip
+        return shown(db, list_id)
+
+
+def _to_keep(question: Question, made: Recommended) -> dict[str, Any]:
+    return {
+        "mode": question.mode, "wish": question.wish, "adventure": question.adventure, "version": made.version,
+        "songs": [entry.song.id for entry in made.suggestions],
+    }  # fmt: skip
 
 
 def _keep(state: State, who: SignedIn, question: Question, made: Recommended) -> str:
-    """The kept list's id; "" for an empty list, and for one that is shown though it cannot be kept just now."""
-    if not made.suggestions:
-        return ""
-    songs = [entry.song.id for entry in made.suggestions]
+    """The kept list's id; "" for one that is shown though it cannot be kept just now."""
     try:
-        with state.db.write() as db:
-            return kept.keep(
-                db, who.id, mode=question.mode, wish=question.wish, adventure=question.adventure, version=made.version,
-                songs=songs,
-            ).id  # fmt: skip
+        with state.db.write(light=True) as db:
+            return kept.keep(db, who.id, **_to_keep(question, made)).id
     except (TooBusy, CannotWrite) as problem:
         log.warning("a list was shown and not kept: %s", problem)
         return ""

@@ -19,6 +19,7 @@ from app.errors import EarshotError, NotSignedIn
 from app.services import elsewhere
 from app.services.imports.runner import Runner
 from app.services.recommending import EngineTypes
+from app.services.remembering import Remembered
 from app.settings import Settings
 from app.tables import Song, now
 from app.web import navigation
@@ -52,6 +53,7 @@ class State:
     kinds: EngineTypes
     limiter: Limiter
     imports: Runner
+    lists: Remembered
     later: EncodingLater = field(default_factory=EncodingLater)
     rate: Rate = field(default_factory=Rate)
 

@@ -26,7 +26,7 @@ def _made(state: State, who: SignedIn, question: shapes.Question) -> Recommended
     with state.db.read() as db:
         return recommend(
             db, engine, state.kinds, who.id, mode=question.mode, wish=" ".join(question.wish.split()),
-            count=question.count, adventure=question.adventure,
+            count=question.count, adventure=question.adventure, remembered=state.lists,
         )  # fmt: skip
 
 

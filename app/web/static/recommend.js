@@ -44,18 +44,21 @@ async function refresh(more = {}, focus = null) {
   if (focus) refocus(focus);
 }
 
-async function send(form) {
+async function send(form, pressed) {
   const card = form.closest(".suggestion");
   const focus = {
     song: card?.dataset.song, place: Math.max(0, songs().indexOf(card)),
-    verdict: form.querySelector("[data-verdict]")?.dataset.verdict,
+    verdict: pressed?.dataset.verdict,
   };
   const answer = await fetch(form.action, {
     method: "POST",
     headers: { Accept: "application/json" },
-    body: new URLSearchParams(new FormData(form)),
+    body: new URLSearchParams(new FormData(form, pressed)),
   });
-  if (!answer.ok) return form.submit();
+  if (!answer.ok) {
+    if (pressed?.name) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: pressed.name, value: pressed.value }));
+    return form.submit();
+  }
   const done = answer.redirected ? {} : await answer.json();
   const more = done.verdict ? { said: done.song, was: done.was }
     : done.hidden ? { hid: done.artist } : done.listen ? { logged: done.listen } : {};
@@ -80,7 +83,7 @@ for (const place of [list, status]) {
   place.addEventListener("submit", (event) => {
     if (!/\/(feedback|hide|show|listens|delete)$/.test(new URL(event.target.action).pathname)) return;
     event.preventDefault();
-    send(event.target);
+    send(event.target, event.submitter);
   });
 }
 tell();

@@ -1,0 +1,155 @@
+"""A list that was made is shown again only while nothing at all has changed. With the real base and database files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db import Database
+from app.lm.engine import Engine
+from app.services import accounts, listens, remembering
+from app.services.recommending import EngineTypes, Recommended, recommend
+from app.services.remembering import Remembered
+from app.tables import Listener, Song
+
+Ask = Callable[..., Recommended]
+
+
+@pytest.fixture
+def remembered(db: Database) -> Remembered:
+    """What the web process remembers."""
+    return Remembered(db)
+
+
+@pytest.fixture
+def ask(db: Database, engine: Engine, kinds: EngineTypes, ana: Listener, remembered: Remembered) -> Ask:
+    """Ana asks and is answered from what is remembered, if it may be."""
+    with db.write() as session:
+        for song in session.scalars(select(Song.id).where(Song.artist == "Elvis Presley")).all()[:4]:
+            listens.log(session, ana.id, song_id=song, at=1_700_000_000)
+
+    def asked(**how: object) -> Recommended:
+        with db.read() as session:
+            return recommend(session, engine, kinds, ana.id, remembered=remembered, **how)  # type: ignore[arg-type]
+
+    return asked
+
+
+def test_an_unchanged_list_is_the_very_same_and_equal_to_a_fresh_one(
+    ask: Ask, db: Database, engine: Engine, kinds: EngineTypes, ana: Listener
+) -> None:
+    first = ask()
+    assert (ask() is first) is db.is_sqlite  # elsewhere nothing tells that nothing was changed
+    with db.read() as session:
+        fresh = recommend(session, engine, kinds, ana.id)
+    assert fresh is not first
+    assert [(one.song.id, one.score, one.reasons) for one in fresh.suggestions] == [
+        (one.song.id, one.score, one.reasons) for one in first.suggestions
+    ]
+
+
+def test_other_questions_and_other_listeners_have_lists_of_their_own(
+    ask: Ask, db: Database, engine: Engine, kinds: EngineTypes, ben: Listener, remembered: Remembered
+) -> None:
+    first = ask()
+    others = [ask(count=5), ask(wish="rain"), ask(adventure=2), ask(mode="familiar")]
+    assert len(others[0].suggestions) == 5 and all(one is not first for one in others)
+    with db.read() as session:
+        assert recommend(session, engine, kinds, ben.id, remembered=remembered).suggestions == ()
+
+
+def _dislike(session: Session, ana: Listener, ben: Listener, song: int) -> None:
+    listens.say(session, ana.id, song, "dislike")
+
+
+def _somebody_else_plays(session: Session, ana: Listener, ben: Listener, song: int) -> None:
+    listens.log(session, ben.id, song_id=song, at=1_700_000_000)
+
+
+def _another_name(session: Session, ana: Listener, ben: Listener, song: int) -> None:
+    accounts.add_listener(session, "Cleo", None)
+
+
+@pytest.mark.parametrize("change", [_dislike, _somebody_else_plays, _another_name])
+def test_whatever_is_committed_makes_a_list_anew(
+    ask: Ask, db: Database, ana: Listener, ben: Listener, change: Callable[[Session, Listener, Listener, int], None]
+) -> None:
+    first = ask()
+    song = first.suggestions[0].song.id
+    with db.write() as session:
+        change(session, ana, ben, song)
+    again = ask()
+    assert again is not first
+    assert (song in [one.song.id for one in again.suggestions]) is (change is not _dislike)
+
+
+def test_another_process_is_noticed_too(ask: Ask, db: Database, ana: Listener) -> None:
+    first = ask()
+    other = Database(db.engine.url.render_as_string(hide_password=False))  # as the worker has one
+    try:
+        with other.write() as session:
+            listens.say(session, ana.id, first.suggestions[0].song.id, "dislike")
+    finally:
+        other.close()
+    assert first.suggestions[0].song.id not in [one.song.id for one in ask().suggestions]
+
+
+def test_what_a_rolled_back_write_did_is_no_change_but_a_commit_is(db: Database, ana: Listener) -> None:
+    if not db.is_sqlite:
+        assert db.changes() is None
+        return
+    before = db.changes()
+    with pytest.raises(ZeroDivisionError), db.write() as session:
+        session.get_one(Listener, ana.id).time_zone = "Asia/Tokyo"
+        session.flush()
+        raise ZeroDivisionError
+    assert db.changes() == before
+    with db.write(light=True) as session:
+        session.get_one(Listener, ana.id).time_zone = "Asia/Tokyo"
+    assert db.changes() != before
+    with db.read() as session:
+        assert session.get_one(Listener, ana.id).time_zone == "Asia/Tokyo"
+
+
+def test_new_vectors_and_the_clock_make_a_list_anew(ask: Ask, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ask()
+    there = engine.vectors.snapshot()
+    monkeypatch.setattr(engine.vectors, "snapshot", lambda: replace(there, mark=object()))
+    second = ask()
+    assert second is not first
+    later = remembering.now() + 61
+    monkeypatch.setattr(remembering, "now", lambda: later)
+    assert ask() is not second
+
+
+def test_a_transaction_that_began_before_leaves_nothing_behind(
+    db: Database, engine: Engine, kinds: EngineTypes, ana: Listener, ask: Ask, remembered: Remembered
+) -> None:
+    with db.read() as session:
+        session.get_one(Listener, ana.id)  # from here on this session sees no change
+        with db.write() as other:
+            listens.log(other, ana.id, song_id=1, at=1_700_000_060)
+        recommend(session, engine, kinds, ana.id, remembered=remembered)
+    assert len(remembered) == 0
+
+
+def test_what_another_version_answered_for_is_not_kept(
+    ask: Ask, db: Database, ana: Listener, remembered: Remembered
+) -> None:
+    with db.write() as session:
+        session.get_one(Listener, ana.id).live_version = "f" * 16  # no such files
+    assert ask().version is None
+    assert len(remembered) == 0
+
+
+def test_only_so_many_are_kept(ask: Ask, remembered: Remembered, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembering, "_MOST", 2)
+    first = ask(count=1)
+    for count in (2, 3):
+        ask(count=count)
+    assert len(remembered) <= 2
+    assert ask(count=1) is not first
