@@ -15,7 +15,7 @@ from app.errors import AdapterProblem, BadInput
 from app.lm import evaluation, labels, proof, ranking, tuned, wishes
 from app.lm.asking import CIRCLE, WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
-from app.lm.evaluation import HeldOut, Verdict
+from app.lm.evaluation import CAUTION, HeldOut, Verdict
 from app.lm.locate import locate
 from app.lm.lora import LoraFacts, lora_facts
 from app.lm.ranking import Ranked, Rule, Taste
@@ -311,7 +311,7 @@ class Engine(Views):
         learnt = vectors[[i for i, s in enumerate(own) if s.weight > 0 and s.id in chosen]]
         measured = self.measure(songs, hide), self.measure(songs, hide, learnt)
         before, after = (replace(one, songs=tuple(hide)) for one in measured)
-        verdict = evaluation.gate(before, after, proof.rounds(trained, snapshot), seed)
+        verdict = evaluation.gate(before, after, proof.rounds(trained, snapshot), seed, CAUTION[self.settings.rule])
         run._stop_if_asked()
         report(Progress("saving", 0, 0, None, None))
         card = self.card(listener, version) | {

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from app.errors import Cancelled
+from app.lm import frozen
 from app.lm.asking import Own
 from app.lm.base import Base, Lower
 from app.lm.ranking import Rule
@@ -191,14 +193,23 @@ class Trainer:
         """Read, learn, and hand back the PEFT network. Raises Cancelled between two steps if asked to stop."""
         lower = lower_all(self.base, self.songs.texts, pulse=self._reading)
         network = new_network(self.base, self.settings, self.seed)
-        trainable = [p for p in network.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(trainable, lr=self.settings.learning_rate, weight_decay=0.0)
         with torch.no_grad():
             units = self._unit(self._encode(network, lower))  # B = 0: the base's own vectors
             own = self._weighted(units)
             targets = directions(own, self.units, self.settings.rule, self.settings.target)
         if self.start is not None:
             begin_with(network, self.start)
+        fast = frozen.in_bfloat16(network) if self.base.precision == "bfloat16" else nullcontext()
+        with fast:
+            losses = self._learn(network, lower, own, targets[0])
+        return Trained(
+            network, tuple(losses), own, targets, self.liked_at, self.disliked_at, self.songs, self.settings.rule
+        )
+
+    def _learn(self, network: Any, lower: Lower, own: OwnUnits, target: Tensor) -> list[float]:
+        """The loss at every step."""
+        trainable = [p for p in network.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(trainable, lr=self.settings.learning_rate, weight_decay=0.0)
         losses: list[float] = []
         started = time.monotonic()
         for step in range(self.settings.steps):
@@ -207,7 +218,7 @@ class Trainer:
                 group["lr"] = self._learning_rate(step)
             sample = self._sample()
             adapted = self._read(network, lower, self.liked_at[sample])
-            loss = self._distance(adapted, sample, targets[0])
+            loss = self._distance(adapted, sample, target)
             if self.settings.rule == "mean" and len(self.disliked_at):
                 held = self._read(network, lower, self.disliked_at)
                 loss = loss + self.settings.hold * (held - own.disliked).square().sum(dim=1).mean()
@@ -219,9 +230,7 @@ class Trainer:
                 raise FloatingPointError(f"the loss became {losses[-1]} at step {step + 1}")
             left = (time.monotonic() - started) / (step + 1) * (self.settings.steps - step - 1)
             self.report(Progress("learning", step + 1, self.settings.steps, losses[-1], left))
-        return Trained(
-            network, tuple(losses), own, targets, self.liked_at, self.disliked_at, self.songs, self.settings.rule
-        )
+        return losses
 
     def _weighted(self, units: Tensor) -> OwnUnits:
         """Own songs with all weights, and with parts hidden in turn."""

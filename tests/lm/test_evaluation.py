@@ -141,10 +141,20 @@ def test_what_was_hidden_from_the_target_counts_as_well() -> None:
     assert not lost.promoted and "lower on the whole" in lost.why
 
 
-def test_a_version_that_loses_on_the_songs_hidden_from_it_never_goes_live() -> None:
-    verdict = gate(held_out(5, 6), held_out(50, 60), evidence([200] * 9, [1] * 9))
-    assert verdict.difference > 0 and not verdict.promoted
-    assert "hidden from it lower" in verdict.why
+def test_a_gain_within_what_chance_does_keeps_a_version_out() -> None:
+    mixed = held_out(20, 30, 40, 50), held_out(10, 45, 20, 70)
+    unsure = gate(*mixed, caution=1.0)
+    assert unsure.difference > 0 and not unsure.promoted
+    assert "too little to be sure" in unsure.why
+    assert gate(*mixed).promoted
+    clear = held_out(20, 30, 40, 50), held_out(10, 15, 20, 25)
+    assert gate(*clear, caution=1.0).promoted
+
+
+def test_more_songs_make_the_same_gain_sure() -> None:
+    before, after = [20, 30, 40, 50], [10, 45, 20, 70]
+    assert not gate(held_out(*before), held_out(*after), caution=1.0).promoted
+    assert gate(held_out(*before), held_out(*after), evidence(before * 40, after * 40), caution=1.0).promoted
 
 
 def test_where_dislikes_were_hidden_the_order_of_liked_and_disliked_decides() -> None:

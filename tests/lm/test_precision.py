@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from app.lm import base as base_module
+from app.lm import frozen
 from app.lm.base import Base
 from app.lm.precision import measured
 from app.lm.song_text import song_text
+from app.lm.trainer import TrainingSettings, lower_all, new_network
 from app.lm.vectors import unit
 from app.starter.reading import read
 
@@ -53,3 +55,30 @@ def test_few_texts_and_processors_without_it_are_read_in_float32(
     monkeypatch.setattr(base_module, "measured", lambda: "bfloat16")
     monkeypatch.setattr(base, "_precision", None)
     assert torch.equal(base.encode_many(texts[:5]), base.encode(texts[:5]))
+
+
+def test_frozen_products_give_float32s_vectors_and_gradients_nearly_and_are_taken_back(
+    base: Base, texts: list[str]
+) -> None:
+    network = new_network(base, TrainingSettings(), seed=1)
+    before = {name: type(module) for name, module in network.named_modules()}
+    lower = lower_all(base, texts[:20])
+    there = torch.randn(20, base.dimension, generator=torch.Generator().manual_seed(2))
+
+    def learnt() -> tuple[torch.Tensor, torch.Tensor]:
+        network.zero_grad()
+        vectors = base.upper(network, lower)
+        (vectors * there).sum().backward()
+        moved = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+        return vectors.detach(), torch.cat(moved)
+
+    exact, gradient = learnt()
+    with frozen.in_bfloat16(network):
+        fast, nearly = learnt()
+        assert {name: type(module) for name, module in network.named_modules()} != before
+    assert {name: type(module) for name, module in network.named_modules()} == before
+    assert not torch.equal(exact, fast) and len(gradient) == len(nearly) > 10_000
+    assert (exact * fast).sum(dim=1).min() > 0.9999
+    assert torch.cosine_similarity(gradient, nearly, dim=0) > 0.999
+    again = learnt()
+    assert torch.equal(again[0], exact) and torch.equal(again[1], gradient)

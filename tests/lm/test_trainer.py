@@ -69,8 +69,26 @@ def test_activations_of_many_texts_are_those_of_each(tiny: Base) -> None:
     assert torch.equal(kept.hidden, together.hidden) and again == [len(texts)]  # nothing was computed twice
 
 
+@pytest.fixture
+def exact(tiny: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything in float32, whatever this processor does faster."""
+    monkeypatch.setattr(tiny, "_precision", "float32")
+
+
+def test_what_is_learnt_in_bfloat16_is_what_is_learnt_in_float32(
+    tiny: Base, catalogue: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        monkeypatch.setattr(tiny, "_precision", precision)
+        trained = Trainer(tiny, catalogue, songs([1, 2, 7, 9, 13]), INTEREST, seed=1).run()
+        losses[precision] = torch.tensor(trained.losses)
+    assert not torch.equal(losses["float32"], losses["bfloat16"])
+    torch.testing.assert_close(losses["bfloat16"], losses["float32"], atol=0.02, rtol=0)
+
+
 def test_the_loss_by_mean_is_the_squared_distance_of_the_taste_vector_to_the_target(
-    tiny: Base, catalogue: Snapshot
+    tiny: Base, catalogue: Snapshot, exact: None
 ) -> None:
     listened = songs([1, 2, 7, 9, 13])
     trained = Trainer(tiny, catalogue, listened, MEAN, seed=1).run()
@@ -84,7 +102,7 @@ def test_the_loss_by_mean_is_the_squared_distance_of_the_taste_vector_to_the_tar
 
 
 def test_the_loss_by_interest_is_the_mean_squared_distance_of_the_songs_to_the_target(
-    tiny: Base, catalogue: Snapshot
+    tiny: Base, catalogue: Snapshot, exact: None
 ) -> None:
     listened = songs([1, 2, 7, 9])
     trained = Trainer(tiny, catalogue, listened, INTEREST, seed=1).run()
