@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +55,7 @@ class State:
     imports: Runner
     later: EncodingLater = field(default_factory=EncodingLater)
     rate: Rate = field(default_factory=Rate)
+    streams: Counter[str] = field(default_factory=Counter)  # open ones by listener
 
 
 def state_of(request: Request) -> State:

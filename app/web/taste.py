@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -17,6 +18,7 @@ from app.tables import Job
 from app.web import pictures
 from app.web.access import Me, Shared
 from app.web.rendering import State, go, page
+from app.web.streams import Streamed
 
 router = APIRouter(prefix="/taste")
 
@@ -132,11 +134,10 @@ def _look(state: State, listener_id: str) -> dict[str, Any]:
 
 
 @router.get("/events", response_class=EventSourceResponse)
-async def events(request: Request, state: Shared, who: Me) -> AsyncIterator[ServerSentEvent]:
+async def events(state: Shared, who: Me, stream: Streamed) -> AsyncIterator[ServerSentEvent]:
     """The listener's newest job, sent whenever it changes and until it has ended."""
     seen: dict[str, Any] | None = None
-    while not await request.is_disconnected():
-        current = await run_in_threadpool(_look, state, who.id)
+    async for current in stream.looks(partial(_look, state, who.id)):
         if current != seen:
             seen = current
             curve = await run_in_threadpool(pictures.loss_curve, current["losses"])
