@@ -1,4 +1,4 @@
-"""Pages that show what happens as it happens: open streams shut nobody out, and end with the session that opened them."""
+"""Pages that show what happens as it happens: open streams shut nobody out, and end with their session."""
 
 from __future__ import annotations
 
