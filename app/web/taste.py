@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -133,7 +133,12 @@ def _look(state: State, listener_id: str) -> dict[str, Any]:
         return _told(job)
 
 
-@router.get("/events", response_class=EventSourceResponse)
+def _something_to_watch(state: Shared, who: Me) -> None:
+    """Raises NotFound while it can still be answered: once a stream has begun, it would be a bug."""
+    _look(state, who.id)
+
+
+@router.get("/events", response_class=EventSourceResponse, dependencies=[Depends(_something_to_watch)])
 async def events(state: Shared, who: Me, stream: Streamed) -> AsyncIterator[ServerSentEvent]:
     """The listener's newest job, sent whenever it changes and until it has ended."""
     seen: dict[str, Any] | None = None

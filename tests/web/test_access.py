@@ -168,7 +168,7 @@ def test_each_route_lets_in_whom_its_rule_names_and_nobody_else(
     assert [problem for problem in wrong if problem] == []
     assert told == [], f"these tell {role} what is the owner's own"
     written = "\n".join(logs.AsText().format(record) for record in caplog.records)
-    assert "POST /playlists/{playlist_id}/rename" in written
+    assert "POST /playlists/{playlist_id}/rename" in written and "a bug" not in written
     for private in (SECRET, "Owner", "Renamed", "testclient", "Other Listener", *cookies):
         assert private not in written, f"the log holds {private!r}"
 

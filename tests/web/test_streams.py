@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import delete
 
 from app.db import Database
 from app.main import create_app
@@ -71,6 +72,16 @@ def test_open_streams_take_nobodys_place_and_one_listener_has_a_few_only(
             ana.get("/healthz")
         with ana.stream("GET", "/live/events", headers=STREAM) as again:
             assert again.status_code == 200
+
+
+def test_without_a_retrain_there_is_nothing_to_watch_and_that_is_no_bug(
+    url: str, bare_db: Database, people: dict[str, Listener], caplog: pytest.LogCaptureFixture
+) -> None:
+    with bare_db.write() as db:
+        db.execute(delete(Job))
+    with browser(url, bare_db, people["Ben"]) as ben:
+        assert ben.get("/taste/events", headers=STREAM).status_code == 404
+    assert "a bug" not in caplog.text
 
 
 @pytest.mark.parametrize(
