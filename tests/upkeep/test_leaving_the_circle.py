@@ -59,6 +59,16 @@ def holding(home: Path, pieces: list[bytes]) -> list[str]:
     return [name for name, data in contents(home).items() if any(piece in data for piece in pieces)]
 
 
+def open_to_others(home: Path) -> list[str]:
+    """Files that others on this machine could read: neither they nor a folder above them, below the home, is closed."""
+    found = []
+    for file in home.rglob("*"):
+        way = [file, *(above for above in file.parents if home in above.parents)]
+        if file.is_file() and all(step.stat().st_mode & 0o044 for step in way):
+            found.append(file.relative_to(home).as_posix())
+    return found
+
+
 @pytest.mark.training
 def test_nothing_of_the_leaver_is_left_in_any_file_and_the_circle_learns_again_without_them(
     settings: Settings, db: Database, engine: Engine, circle: dict[str, str]
@@ -78,6 +88,8 @@ def test_nothing_of_the_leaver_is_left_in_any_file_and_the_circle_learns_again_w
     planted = learnt(engine.store.folder(engine.circle, old.id)) + learnt(engine.store.folder(leaver, own.id))
     planted += [snapshot.vectors[[snapshot.row_of[song]]].tobytes()[:256] for song in brought]
     assert len(brought) == SONGS and found_in(settings.home) and len(holding(settings.home, planted)) >= 3
+
+    assert open_to_others(settings.home) == []
 
     app = create_app(settings, warm=False)
     app.state.earshot = dataclasses.replace(app.state.earshot, engine=Loaded(engine))
