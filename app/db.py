@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, NoResultFound, OperationalError
 from sqlalchemy.orm import Session
 
-from app.errors import CannotWrite, DatabaseDamaged, TooBusy
+from app.errors import CannotWrite, DatabaseDamaged, NotFound, TooBusy
 
 _BUSY_SECONDS = 15
 
@@ -102,14 +102,17 @@ def alone(session: Session, what: str) -> None:
 
 
 _CANNOT = ("disk is full", "readonly", "disk I/O error", "unable to open")
+_GONE = "This, or whom it belongs to, is not there any more; nothing was done."
 _DAMAGED = ("malformed", "not a database")
 
 
 @contextmanager
 def _named() -> Iterator[None]:
-    """SQLite's complaints of lock, disk and file as our own errors."""
+    """The database's complaints of lock, disk, file, and of what went meanwhile, as our own errors."""
     try:
         yield
+    except NoResultFound as problem:  # get_one: an account that was deleted while its own request was under way
+        raise NotFound(_GONE) from problem
     except DatabaseError as problem:
         said = str(problem.orig)
         if isinstance(problem, OperationalError) and ("locked" in said or "busy" in said):
@@ -118,6 +121,8 @@ def _named() -> Iterator[None]:
             raise CannotWrite(f"The database cannot be written ({said}); nothing was changed.") from problem
         if any(words in said for words in _DAMAGED):
             raise DatabaseDamaged(f"The database is damaged ({said}). `earshot doctor` says how to go on.") from problem
+        if isinstance(problem, IntegrityError) and "foreign key constraint" in said.lower():
+            raise NotFound(_GONE) from problem
         raise
 
 

@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+import traceback
+from types import TracebackType
 
 from app.settings import Settings
 from app.web.traffic import request_id
 
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
-class AsJson(logging.Formatter):
+
+class _Quiet(logging.Formatter):
+    """Of an exception, where it came from and of which kind it is; not its words, which may hold a title or a name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line. What another formatter may have left of the exception on the record is not taken over."""
+        record.exc_text = None
+        return super().format(record)
+
+    def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  (logging's own name)
+        """Frames and kinds of an exception and of those that led to it; of the system's errors also their name."""
+        lines, seen = [], set()
+        problem, trace = ei[1], ei[2]
+        while problem is not None and id(problem) not in seen:
+            seen.add(id(problem))
+            frames = "".join(traceback.format_tb(trace))
+            what = f"{type(problem).__module__}.{type(problem).__qualname__}"
+            name = f" ({os.strerror(problem.errno)})" if isinstance(problem, OSError) and problem.errno else ""
+            lines.append(f"Traceback (most recent call last):\n{frames}{what}{name}")
+            problem = problem.__cause__ or (None if problem.__suppress_context__ else problem.__context__)
+            trace = problem.__traceback__ if problem is not None else None
+        return "\n\nThe above came from:\n\n".join(lines)
+
+
+class AsJson(_Quiet):
     """One JSON object a line: time, level, logger, message, and the request's id and a traceback if there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -26,7 +54,7 @@ class AsJson(logging.Formatter):
         return json.dumps(facts, ensure_ascii=True)
 
 
-class AsText(logging.Formatter):
+class AsText(_Quiet):
     """A line for a person."""
 
     def __init__(self) -> None:

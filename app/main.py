@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import threading
@@ -17,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.db import Database
-from app.errors import BadInput, BaseProblem, EarshotError, NotFound
+from app.errors import BadInput, BaseProblem, CannotWrite, EarshotError, NotFound
 from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
 from app.services import examining
@@ -64,6 +65,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("earshot")
 
 _FIRST_PAGE_SECONDS = 1.0  # whoever waits for the server to start sees its first page before torch takes the processor
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 KINDS = EngineTypes(Own, Ask, song_text)
 # One a line, so that two changes that add a room do not meet.
@@ -232,6 +235,13 @@ def _map_errors(app: FastAPI) -> None:
         error = NotFound("There is no such page.") if problem.status_code == 404 else EarshotError(str(problem.detail))
         error.status = problem.status_code
         return answer_error(request, error)
+
+    @app.exception_handler(OSError)
+    def no_room(request: Request, problem: OSError) -> Response:
+        """An upload or an export that the disk has no room for; every other OSError is a bug."""
+        if problem.errno not in _NO_ROOM:
+            raise problem
+        return answer_error(request, CannotWrite(f"The disk cannot be written ({problem.strerror}); nothing was kept."))
 
     @app.exception_handler(Exception)
     def bug(request: Request, problem: Exception) -> Response:

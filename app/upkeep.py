@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.errors import AdapterProblem, BadInput, TooBusy
+from app.lm.asking import CIRCLE
 from app.services import accounts, backup, preparing, privacy
 from app.services.chores import Doing
 from app.services.recommending import EngineTypes, recommend
@@ -113,12 +114,14 @@ def _keep_only_shared(settings: Settings, songs: set[int]) -> int:
 
 
 def shred_all(database: Database, settings: Settings) -> str:
-    """Remove what deleted rows left in files: vectors of songs that are gone, free pages, the write-ahead log.
+    """Remove what deleted rows left in files: folders of who has left, vectors of songs that are gone, free pages, the
+    write-ahead log.
 
     Raises TooBusy if somebody was reading just then.
     """
     from app.lm.compacting import keep_only
 
+    privacy.remove_strays(database, [settings.adapters, settings.data / "imports"], but=[CIRCLE])
     with database.read() as db:
         songs = set(db.scalars(select(Song.id)))
     gone = _keep_only_shared(settings, songs) if settings.storage else keep_only(settings.vectors, songs)

@@ -42,3 +42,4 @@ def test_the_inputs_that_are_stated_are_those_that_are_tried() -> None:
     many = f"{sum(number * large // 12 for number in drawn):,}"
     assert f"{sum(drawn)} files of listens" in said and f"{many} files" in said and f"{large} for each route" in said
     assert f"{300 * large // 12:,} for each protocol" in said
+    assert "120 sets of headers" in said and f"{10 * large:,} sets of headers" in said

@@ -33,6 +33,7 @@ HELD_OUT_SHARE = 0.2
 _CANDIDATES = 200
 _MB = 1 << 20
 _ARTISTS_KEPT = 200_000
+AskArtists = Callable[[Sequence[int]], Mapping[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Engine(Views):
         self.towers = (make_towers or Towers)(base, self.bank, self.store, settings.cache_mb * _MB // 3)
         self.scores = Scores(settings.cache_mb * _MB // 3)
         self._requests: Floats | None = None
-        self._artists: dict[int, str] = {}
+        self._artists: tuple[object, dict[int, str]] = (None, {})
 
     @classmethod
     def open(cls, settings: EngineSettings, make_towers: MakeTowers | None = None) -> Engine:
@@ -203,7 +204,7 @@ class Engine(Views):
         version: str | None,
         own: Sequence[Own],
         ask: Ask,
-        artists: Callable[[Sequence[int]], Mapping[int, str]],
+        artists: AskArtists,
     ) -> tuple[list[Ranked], str | None]:
         """A list with reasons over the whole catalogue, and the version that answered.
 
@@ -217,7 +218,7 @@ class Engine(Views):
         values = ranking.lifted(values, snapshot, ask.lift, ask.lift_share)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
-        keys = self._artists_of(snapshot.ids[best].tolist(), artists)
+        keys = self._artists_at(snapshot, snapshot.ids[best].tolist(), artists)
         picked = ranking.diversify(
             values[best],
             snapshot.units[best],
@@ -234,13 +235,12 @@ class Engine(Views):
         ]
         return listed, version
 
-    def _artists_of(self, songs: list[int], ask: Callable[[Sequence[int]], Mapping[int, str]]) -> Mapping[int, str]:
-        """Artist keys by song. A song never changes its artist, so each is asked for once."""
-        if len(self._artists) > _ARTISTS_KEPT:
-            self._artists = {}
-        known = self._artists
+    def _artists_at(self, at: Snapshot, songs: list[int], ask: AskArtists) -> Mapping[int, str]:
+        """Artist keys by song, each asked for once while the catalogue stays: SQLite gives a deleted song's id anew."""
+        known = self._artists[1] if self._artists[0] is at.mark and len(self._artists[1]) < _ARTISTS_KEPT else {}
         if missing := [song for song in songs if song not in known]:
             known.update(ask(missing))
+        self._artists = (at.mark, known)
         return known
 
     def nearest(self, song: int, count: int) -> list[int]:

@@ -83,9 +83,9 @@ class CatalogueVectors:
         self._row_bytes = dimension * 4
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
-        self._seen = -1
+        self._seen = (-1, 0, -1)
         self._texts: dict[int, int] = {}
-        self._texts_seen = 0
+        self._texts_seen = self._texts_of = 0
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -135,10 +135,20 @@ class CatalogueVectors:
     def _count(self) -> int:
         return self._index.stat().st_size // INDEX.itemsize if self._index.exists() else 0
 
+    def _state(self) -> tuple[int, int, int]:
+        """Inode, time and entries of the index: a folder that was compacted and has grown again is another one."""
+        if not self._index.exists():
+            return (0, 0, 0)
+        found = self._index.stat()
+        return (found.st_ino, found.st_mtime_ns, found.st_size // INDEX.itemsize)
+
     def stale(self, songs: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
         """Those of (song id, song text) that are not encoded yet, or whose text has changed."""
         with self._lock:
-            self._read_texts(self._count())
+            inode, _, count = self._state()
+            if inode != self._texts_of:
+                self._texts, self._texts_seen, self._texts_of = {}, 0, inode
+            self._read_texts(count)
             return [(song, text) for song, text in songs if self._texts.get(song) != text_hash(text)]
 
     def _read_texts(self, count: int) -> None:
@@ -157,14 +167,15 @@ class CatalogueVectors:
             raise VectorsDamaged(f"{self._vectors} is shorter than its index says; `earshot catalogue encode --again`")
 
     def snapshot(self) -> Snapshot:
-        """What is encoded now; reads the disk again only if the index has grown.
+        """What is encoded now; reads the disk again only if the index has changed.
 
         Raises VectorsDamaged if the two files contradict each other.
         """
         with self._lock:
-            count = self._count()
-            if self._snapshot is None or count != self._seen:
-                self._load(count)
+            found = self._state()
+            if self._snapshot is None or found != self._seen:
+                self._load(found[2])
+                self._seen = found
             assert self._snapshot is not None
             return self._snapshot
 
@@ -172,7 +183,6 @@ class CatalogueVectors:
         if count == 0:
             empty = np.empty((0, self.dimension), dtype=np.float32)
             self._snapshot = snapshot_of(np.empty(0, dtype=np.int64), empty)
-            self._seen = 0
             return
         entries = np.fromfile(self._index, dtype=INDEX, count=count)
         self._check_length(count)
@@ -181,7 +191,6 @@ class CatalogueVectors:
         keep = keep[entries["text"][keep] != _GONE]
         ids = entries["song"][keep].astype(np.int64)
         self._snapshot = snapshot_of(ids, mapped, None if len(keep) == count else keep)
-        self._seen = count
 
     def check(self) -> list[int]:
         """Songs whose stored row does not have its crc32: the file was altered."""
@@ -206,7 +215,7 @@ class CatalogueVectors:
     def changed(self) -> None:
         """The files were replaced by others: what was read of them is forgotten."""
         with self._lock:
-            self._snapshot, self._seen, self._texts, self._texts_seen = None, -1, {}, 0
+            self._snapshot, self._texts, self._texts_seen = None, {}, 0
 
 
 def latest(songs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.db import alone
 from app.errors import BadInput, Conflict, NotFound, NotSignedIn
-from app.services.passwords import hash_password, verify
+from app.services.passwords import Hashed, hash_password, verify
 from app.services.text import clean, fold, show
 from app.tables import BrowserSession, Invite, Listener, now
 
@@ -43,13 +43,13 @@ def by_name(db: Session, name: str) -> Listener:
     return found
 
 
-def add_listener(db: Session, name: str, password: str | None, *, is_admin: bool = False) -> Listener:
+def add_listener(db: Session, name: str, password: str | Hashed | None, *, is_admin: bool = False) -> Listener:
     """A new listener. Without a password nobody can sign in as them until they follow a link of ``invite``.
 
-    Raises BadInput or Conflict.
+    Pages hash the password before, so that nobody waits for the write lock meanwhile. Raises BadInput or Conflict.
     """
     name = clean(name, "The name", most=_NAME_MOST)
-    hashed = None if password is None else hash_password(password, [name])
+    hashed = None if password is None else str(hash_password(password, [name]))
     listener = Listener(name=name, name_key=fold(name), password_hash=hashed, is_admin=is_admin)
     db.add(listener)
     try:
@@ -59,11 +59,16 @@ def add_listener(db: Session, name: str, password: str | None, *, is_admin: bool
     return listener
 
 
-def first_listener(db: Session, name: str, password: str) -> Listener:
-    """The first visit: its listener is the administrator. Raises Conflict if somebody was faster."""
-    alone(db, "first listener")
+def refuse_a_second_first(db: Session) -> None:
+    """Raises Conflict if the first visit has happened."""
     if has_administrator(db):
         raise Conflict("This server has its first listener already. Ask them for an invite link.")
+
+
+def first_listener(db: Session, name: str, password: str | Hashed) -> Listener:
+    """The first visit: its listener is the administrator. Raises Conflict if somebody was faster."""
+    alone(db, "first listener")
+    refuse_a_second_first(db)
     return add_listener(db, name, password, is_admin=True)
 
 
@@ -96,7 +101,7 @@ def open_invite(db: Session, token: str) -> Invite:
     return found
 
 
-def join(db: Session, token: str, name: str, password: str) -> Listener:
+def join(db: Session, token: str, name: str, password: str | Hashed) -> Listener:
     """Use an invite: a new listener, or a password for the one it was made for. Raises NotFound, BadInput, Conflict."""
     alone(db, token_hash(token))
     link = open_invite(db, token)
@@ -104,10 +109,18 @@ def join(db: Session, token: str, name: str, password: str) -> Listener:
         listener = add_listener(db, name, password)
     else:
         listener = db.get_one(Listener, link.for_listener)
-        listener.password_hash = hash_password(password, [listener.name])
-        end_all(db, listener.id)
     link.used_at, link.used_by = now(), listener.id
+    if link.for_listener is not None:
+        db.flush()  # used, so that it stays while the others go
+        _set_password(db, listener, hash_password(password, [listener.name]))
     return listener
+
+
+def _set_password(db: Session, listener: Listener, hashed: str | None) -> None:
+    """Another password, or none: every session ends, and so does every link that would set yet another."""
+    listener.password_hash = None if hashed is None else str(hashed)
+    end_all(db, listener.id)
+    db.execute(delete(Invite).where(Invite.for_listener == listener.id, Invite.used_at.is_(None)))
 
 
 def open_invites(db: Session, made_by: str) -> list[Invite]:
@@ -235,24 +248,31 @@ def end_one(db: Session, listener_id: str, key: str) -> None:
     db.delete(found[0])
 
 
+def own_hash(db: Session, listener_id: str) -> str | None:
+    """What is stored of a listener's password, to verify it when no lock is held any more."""
+    return db.get_one(Listener, listener_id).password_hash
+
+
 def has_password(db: Session, listener_id: str, password: str) -> bool:
     """Whether a listener's password is that."""
-    return verify(db.get_one(Listener, listener_id).password_hash, password)
+    return verify(own_hash(db, listener_id), password)
 
 
-def change_password(db: Session, listener_id: str, current: str, password: str) -> None:
-    """Set a new password and end every session. Raises BadInput for a wrong current one or an unfit new one."""
-    listener = db.get_one(Listener, listener_id)
-    if not has_password(db, listener_id, current):
-        raise BadInput("The current password is not that.")
-    listener.password_hash = hash_password(password, [listener.name])
-    end_all(db, listener_id)
+def refuse_another(db: Session, listener_id: str, known: str | None) -> None:
+    """Raises BadInput if a listener's password is no longer the one that was verified."""
+    if own_hash(db, listener_id) != known:
+        raise BadInput("The password was changed meanwhile; nothing was done.")
+
+
+def change_password(db: Session, listener_id: str, known: str | None, hashed: Hashed) -> None:
+    """Set a new password and end every session. Raises BadInput if the old one is no longer the known one."""
+    refuse_another(db, listener_id, known)
+    _set_password(db, db.get_one(Listener, listener_id), hashed)
 
 
 def reset_password(db: Session, listener: Listener, days: int) -> str:
     """Take a listener's password away, end every session, and make a link by which they set a new one."""
-    listener.password_hash = None
-    end_all(db, listener.id)
+    _set_password(db, listener, None)
     return invite(db, None, days, for_listener=listener.id)
 
 

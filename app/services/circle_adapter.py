@@ -176,8 +176,9 @@ def without_files(db: Session, on_disk: Collection[str]) -> list[str]:
 
 
 def drop(db: Session, versions: Collection[str], min_songs: int) -> None:
-    """Forget versions whose files are gone, and train again with those who are in the circle now."""
+    """Forget versions whose files are gone, and how they were learnt; train again with those who are in now."""
     db.execute(delete(CircleVersion).where(CircleVersion.id.in_(versions)))
+    db.execute(delete(Job).where(Job.kind == "circle", Job.version.in_(versions), Job.state.not_in(_ACTIVE)))
     if active_job(db) is None:
         _train_again(db, min_songs)
 

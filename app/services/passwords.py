@@ -23,6 +23,12 @@ _TURNS = threading.BoundedSemaphore(AT_ONCE)
 _HASHER = PasswordHasher()
 
 
+class Hashed(str):
+    """A hash of ``hash_password``, so that nobody takes it for a password: forms and bodies give plain strings."""
+
+    __slots__ = ()
+
+
 @lru_cache
 def _nobody(hasher: PasswordHasher) -> str:
     """What a password is compared with if there is no such listener; of the same cost as everybody's."""
@@ -60,11 +66,16 @@ def _turn() -> Iterator[None]:
         _TURNS.release()
 
 
-def hash_password(password: str, names: Sequence[str] = ()) -> str:
-    """argon2id with the library's recommended cost. Raises BadInput or TooBusy."""
+def hash_password(password: str | Hashed, names: Sequence[str] = ()) -> Hashed:
+    """argon2id with the library's recommended cost; what is hashed already stays. Raises BadInput or TooBusy.
+
+    It takes its time, and a turn may be long in coming: call it before the write lock of a database is held.
+    """
+    if isinstance(password, Hashed):
+        return password
     check_password(password, names)
     with _turn():
-        return _HASHER.hash(password)
+        return Hashed(_HASHER.hash(password))
 
 
 def verify(password_hash: str | None, password: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from sqlalchemy import Column, Table, delete, exists, func, select, text
@@ -21,6 +22,7 @@ log = logging.getLogger("earshot.privacy")
 
 _CHUNK = 400
 _BROUGHT = ("log", "import")  # sources of songs that a listener brought; the others came with a catalogue
+_ID = re.compile(r"[0-9a-f]{16}")
 
 
 def referring(to: Column[object], on_delete: str | None = "CASCADE") -> Iterator[tuple[Table, Column[object]]]:
@@ -108,6 +110,22 @@ def remove_files(folders: Sequence[Path], listener_id: str, storage: str = "") -
     for folder in folders:
         if (folder / listener_id).is_dir():
             shutil.rmtree(folder / listener_id)
+
+
+def remove_strays(database: Database, folders: Sequence[Path], but: Collection[str] = ()) -> int:
+    """Delete folders of listeners who are gone, below folders that have one for each; returns how many.
+
+    A kill between a deletion's commit and its files leaves some, and so does a retrain or an upload that made its
+    folder anew just then. ``but`` are ids that are nobody's. Folders are listed before people: one of somebody new is
+    no stray.
+    """
+    there = [path for folder in folders for path in folder.glob("*") if _ID.fullmatch(path.name) and path.is_dir()]
+    with database.read() as db:
+        known = {*db.scalars(select(Listener.id)), *but}
+    strays = [path for path in there if path.name not in known]
+    for path in strays:
+        shutil.rmtree(path)
+    return len(strays)
 
 
 def shred(database: Database) -> bool:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from app.errors import BadInput, Conflict, NotSignedIn
 from app.services import accounts, catalogue, listens
+from app.services.passwords import hash_password
 from app.services.text import clean, fold
 from app.tables import Listener
 from app.web.access import Me, Shared, Stranger, cookie_name, forget_cookie, set_cookie
@@ -52,12 +53,33 @@ def setup_form(request: Request, state: Shared) -> Response:
 @router.post("/setup")
 def setup(request: Request, state: Shared, name: Text = "", password: Text = "", time_zone: Text = "UTC") -> Response:
     try:
-        with state.db.write() as db:
-            listener = accounts.first_listener(db, name, password)
-            try_zone(db, listener, time_zone)
+        listener = come_first(state, name, password, time_zone)
     except (BadInput, Conflict) as problem:
         return page(request, "setup.html", problem.status, error=str(problem), name=again(name))
     return _signed_in(request, state, listener.id, "/welcome")
+
+
+def come_first(state: State, name: str, password: str, zone: str) -> Listener:
+    """The first visit. The password is hashed with no lock held: that may take long. Raises BadInput or Conflict."""
+    with state.db.read() as db:
+        accounts.refuse_a_second_first(db)
+    hashed = hash_password(password, [again(name)])
+    with state.db.write() as db:
+        listener = accounts.first_listener(db, name, hashed)
+        try_zone(db, listener, zone)
+    return listener
+
+
+def come_by_link(state: State, token: str, name: str, password: str, zone: str) -> Listener:
+    """Use an invite, likewise. Raises NotFound, BadInput or Conflict."""
+    with state.db.read() as db:
+        link = accounts.open_invite(db, token)
+        known = db.get_one(Listener, link.for_listener).name if link.for_listener else again(name)
+    hashed = hash_password(password, [known])
+    with state.db.write() as db:
+        listener = accounts.join(db, token, name, hashed)
+        try_zone(db, listener, zone)
+    return listener
 
 
 def try_zone(db: Session, listener: Listener, zone: str) -> None:
@@ -123,9 +145,7 @@ def join(
     request: Request, state: Shared, token: str, name: Text = "", password: Text = "", time_zone: Text = "UTC"
 ) -> Response:
     try:
-        with state.db.write() as db:
-            listener = accounts.join(db, token, name, password)
-            try_zone(db, listener, time_zone)
+        listener = come_by_link(state, token, name, password, time_zone)
     except (BadInput, Conflict) as problem:
         with state.db.read() as db:
             link = accounts.open_invite(db, token)

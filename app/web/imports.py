@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -9,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from app.errors import BadInput
+from app.errors import BadInput, EarshotError
 from app.services.imports import running, undoing
 from app.services.imports.detecting import READ_HERE
 from app.services.imports.reporting import as_csv
@@ -86,12 +87,13 @@ def keep(state: State, listener: str, files: list[UploadFile], way: str = "web")
         import_id = made.id
     try:
         kept = staging.keep(listener, import_id, named, state.settings.max_import_bytes)
-    except BaseException:
         with state.db.write() as db:
+            undoing.own_import(db, listener, import_id).files = kept  # not there: the account was deleted meanwhile
+    except BaseException:
+        staging.remove(listener, import_id)
+        with suppress(EarshotError), state.db.write() as db:  # a disk that is full for the files may be so for the row
             running.discard(db, staging, listener, import_id)
         raise
-    with state.db.write() as db:
-        db.get_one(Import, import_id).files = kept
     state.imports.submit(import_id, state.engine)
     return import_id
 

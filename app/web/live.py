@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
 
 from app.services import circle, listens, playing
 from app.web.access import Me, Shared
 from app.web.rendering import State
+from app.web.streams import Streamed
 
 router = APIRouter()
 
@@ -41,12 +41,11 @@ class Watch:
 
 
 @router.get("/live/events", response_class=EventSourceResponse)
-async def events(request: Request, state: Shared, who: Me) -> AsyncIterator[ServerSentEvent]:
+async def events(request: Request, state: Shared, who: Me, stream: Streamed) -> AsyncIterator[ServerSentEvent]:
     """A digest at once, and to who listens for events again whenever something was played or began to play."""
     watch, seen = Watch(state, who.id), ""
     stays = "text/event-stream" in request.headers.get("accept", "")
-    while not await request.is_disconnected():
-        digest = await run_in_threadpool(watch.look)
+    async for digest in stream.looks(watch.look):
         if digest != seen:
             seen = digest
             yield ServerSentEvent(raw_data=digest)  # data would be quoted: the page compares it as it is

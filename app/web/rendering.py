@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +57,7 @@ class State:
     lists: Remembered
     later: EncodingLater = field(default_factory=EncodingLater)
     rate: Rate = field(default_factory=Rate)
+    streams: Counter[str] = field(default_factory=Counter)  # open ones by listener
 
 
 def state_of(request: Request) -> State:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from app.tables import Job
 from app.web import pictures
 from app.web.access import Me, Shared
 from app.web.rendering import State, go, page
+from app.web.streams import Streamed
 
 router = APIRouter(prefix="/taste")
 
@@ -131,12 +133,16 @@ def _look(state: State, listener_id: str) -> dict[str, Any]:
         return _told(job)
 
 
-@router.get("/events", response_class=EventSourceResponse)
-async def events(request: Request, state: Shared, who: Me) -> AsyncIterator[ServerSentEvent]:
+def _something_to_watch(state: Shared, who: Me) -> None:
+    """Raises NotFound while it can still be answered: once a stream has begun, it would be a bug."""
+    _look(state, who.id)
+
+
+@router.get("/events", response_class=EventSourceResponse, dependencies=[Depends(_something_to_watch)])
+async def events(state: Shared, who: Me, stream: Streamed) -> AsyncIterator[ServerSentEvent]:
     """The listener's newest job, sent whenever it changes and until it has ended."""
     seen: dict[str, Any] | None = None
-    while not await request.is_disconnected():
-        current = await run_in_threadpool(_look, state, who.id)
+    async for current in stream.looks(partial(_look, state, who.id)):
         if current != seen:
             seen = current
             curve = await run_in_threadpool(pictures.loss_curve, current["losses"])

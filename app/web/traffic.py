@@ -27,7 +27,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 ANSWERED = Counter("earshot_requests", "Requests answered.", ["method", "route", "status"])
 SECONDS = Histogram("earshot_request_seconds", "Time until an answer began.", ["route"])
-UNDER_WAY = Gauge("earshot_requests_under_way", "Requests being answered now.")
+UNDER_WAY = Gauge("earshot_requests_under_way", "Requests being answered now, without open event streams.")
 TURNED_AWAY = Counter("earshot_requests_turned_away", "Requests asked to come again, because too many were under way.")
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -69,13 +69,28 @@ class Traffic:
             refusal = answer_error(Request(scope), TooBusy("Too many ask at this moment; please try again shortly."))
             await refusal(scope, receive, send)
             return
-        self.under_way += 1
-        UNDER_WAY.set(self.under_way)
-        try:
-            await self.app(scope, _in_time(receive, self.body_seconds), send)
-        finally:
-            self.under_way -= 1
+        held = 1
+
+        def count(change: int) -> None:
+            self.under_way += change
             UNDER_WAY.set(self.under_way)
+
+        async def send_freeing(message: Message) -> None:
+            nonlocal held
+            if message["type"] == "http.response.start" and _is_stream(message):  # open as long as somebody's tab is
+                count(-held)
+                held = 0
+            await send(message)
+
+        count(held)
+        try:
+            await self.app(scope, _in_time(receive, self.body_seconds), send_freeing)
+        finally:
+            count(-held)
+
+
+def _is_stream(start: Message) -> bool:
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in start["headers"])
 
 
 def _in_time(receive: Receive, seconds: float) -> Receive:

@@ -12,15 +12,20 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from starlette.testclient import TestClient
 from transformers import BertConfig
 
 from app.db import Database
+from app.main import create_app
 from app.services import accounts, backup, listens, retraining
 from app.settings import PROJECT, Settings
 from app.tables import Job, Song
+from app.tables_imports import Import
 from tests.faults.scenarios import worker_on_tiny_base
 from tests.lm.making import save_tiny_base, shape_of_base
+from tests.services.imports.exports_made import PLAYS, spotify
 from tests.upkeep.conftest import add_version, contents
+from tests.web.conftest import SAME_SITE
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -165,6 +170,28 @@ def test_a_taste_that_does_not_fit_fails_the_job_keeps_the_old_one_and_is_learnt
     with db.read() as session:
         assert "failed" in session.scalars(select(Job.state)).all()
         assert len(retraining.versions(session, ana.id)) == 2, "the old one and, with room again, a new one"
+    db.close()
+
+
+def test_an_upload_that_does_not_fit_is_refused_keeps_nothing_and_is_taken_with_room(small: Settings) -> None:
+    db = Database(small.url)
+    with db.write() as session:
+        ana = accounts.first_listener(session, "Ana", "a good long password")
+        cookie = accounts.start_session(session, ana.id, 1)
+    app = create_app(small, warm=False)
+    with TestClient(app, raise_server_exceptions=False, headers=SAME_SITE, cookies={"earshot": cookie}) as client:
+        filler = fill(small.home)
+        for route in ("/import", "/api/v1/imports"):
+            answer = client.post(route, files={"files": ("a.json", spotify(PLAYS) + b" " * 3_000_000)})
+            assert answer.status_code == 507 and "disk" in answer.text.lower(), answer.text
+            assert not [path for path in (small.data / "imports").rglob("*") if path.is_file()]
+        assert client.get("/import").status_code == 200 == client.get("/listens").status_code
+        filler.unlink()
+        assert client.post("/api/v1/imports", files={"files": ("a.json", spotify(PLAYS))}).status_code == 202
+        app.state.earshot.imports.wait()
+        with db.read() as session:
+            states = [made.state for made in session.scalars(select(Import).order_by(Import.created_at))]
+        assert states.count("ready") == 1 and set(states) <= {"ready", "failed"}
     db.close()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from app.errors import VectorsDamaged
+from app.lm.compacting import keep_only
 from app.lm.vectors import CatalogueVectors, Floats, text_hash
 from app.settings import PROJECT
 
@@ -235,3 +236,15 @@ def test_removed_songs_are_gone_for_everybody_and_can_come_again(vectors: Catalo
     vectors.remove([])
     vectors.remove([1, 2, 3])
     assert other.snapshot().ids.tolist() == []
+
+
+def test_a_reader_sees_what_came_when_as_many_songs_went_before(vectors: CatalogueVectors) -> None:
+    """Songs of somebody who left are taken out by another process, and as many new ones follow, under the same ids."""
+    add(vectors, [1, 2, 3])
+    vectors.snapshot()
+    assert vectors.stale([(3, "song 3")]) == []
+    other = again(vectors)
+    assert keep_only(vectors.folder.parent, {1, 2}) == 1
+    other.append([3], ["another song"], random_units(1, D, 9))
+    assert (vectors.snapshot().vectors[[2]] == random_units(1, D, 9)).all()
+    assert vectors.stale([(3, "another song"), (2, "song 2")]) == [] != vectors.stale([(3, "song 3")])

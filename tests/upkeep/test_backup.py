@@ -17,9 +17,11 @@ from sqlalchemy import func, select
 
 from app.db import Database
 from app.errors import BadInput, Conflict
+from app.lm.asking import CIRCLE
 from app.services import accounts, backup, listens
 from app.settings import Settings
 from app.tables import Listen, Song
+from app.tables_circle import CircleVersion
 from tests.upkeep.conftest import add_version, contents
 
 
@@ -79,6 +81,26 @@ def test_a_backup_made_while_others_write_is_of_one_moment(
             plays = session.scalar(select(func.count()).select_from(Listen))
         restored.close()
         assert plays == 10 + found.adapters - 2, "listens and versions are of the same moment"
+
+
+def test_the_circles_adapter_is_in_it_too(
+    bare: Settings, bare_db: Database, people: dict[str, str], tmp_path: Path
+) -> None:
+    version = "d" * 16
+    shutil.copytree(next((bare.adapters / people["Ben"]).iterdir()), bare.adapters / CIRCLE / version)
+    with bare_db.write() as session:
+        session.add(
+            CircleVersion(
+                id=version, members=2, promoted=True, why="", base_fingerprint="f" * 64, before={}, after={},
+                difference=0.1, low=0.0, high=0.2, learnt_from=8, size=1, seconds=1.0,
+            )
+        )  # fmt: skip
+    backup.back_up(bare_db, bare.adapters, tmp_path / "b.tar.gz")
+    fresh = Settings(home=tmp_path / "fresh")
+    assert backup.restore(tmp_path / "b.tar.gz", fresh.data, fresh.adapters).adapters == 3
+    assert contents(fresh.adapters / CIRCLE) == contents(bare.adapters / CIRCLE) != {}
+    shutil.rmtree(bare.adapters / CIRCLE)
+    assert backup.back_up(bare_db, bare.adapters, tmp_path / "c.tar.gz").missing == (f"{CIRCLE}/{version}",)
 
 
 def test_a_backup_overwrites_nothing(bare: Settings, bare_db: Database, file: Path) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import event, select
 from app import upkeep
 from app.db import Database
 from app.errors import Conflict, TooBusy
+from app.lm.asking import CIRCLE
 from app.lm.vectors import CatalogueVectors
 from app.services import accounts, catalogue, chores, importing, listens, playlists, privacy
 from app.services.plain_format import Row
@@ -67,6 +68,24 @@ def test_nothing_planted_is_left_in_any_file(bare: Settings, bare_db: Database, 
         assert db.scalar(select(Song.title).where(Song.artist == "Known to both")) == "Shared", "a friend's stays"
     snapshot = CatalogueVectors(bare.vectors, "f" * 64, 8).snapshot()
     assert set(snapshot.ids.tolist()) == ids and (snapshot.vectors[[0, 1]] == 1).all()
+
+
+def test_what_a_kill_or_a_late_upload_left_of_somebody_gone_is_removed_too(
+    bare: Settings, bare_db: Database, people: dict[str, str], leaver: str
+) -> None:
+    circles = bare.adapters / CIRCLE / ("a" * 16)
+    circles.mkdir(parents=True)
+    (bare.adapters / "README.md").write_text("no listener's", encoding="utf-8")
+    before = {name for name in contents(bare.home) if leaver not in name}
+    with bare_db.write() as db:
+        privacy.delete_account(db, leaver)  # and here the process is killed
+    late = bare.data / "imports" / leaver / ("b" * 16)
+    late.mkdir(parents=True)
+    (late / "0").write_text(f"{CANARY} Person", encoding="utf-8")
+    upkeep.shred_all(bare_db, bare)
+    assert found_in(bare.home) == [] and circles.is_dir()
+    assert not (bare.adapters / leaver).exists() and not late.parent.exists()
+    assert before <= set(contents(bare.home))
 
 
 def test_others_keep_everything(bare: Settings, bare_db: Database, people: dict[str, str], leaver: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sqlalchemy import select
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from app import logs
 from app.db import Database
 from app.services import accounts
 from app.tables import Listener, Table
@@ -148,8 +150,13 @@ NEEDS_ANOTHER_LOGIN = {"POST /logout"}  # ends the session that the next attempt
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_route_lets_in_whom_its_rule_names_and_nobody_else(app: FastAPI, scene: Scene, role: str) -> None:
+def test_each_route_lets_in_whom_its_rule_names_and_nobody_else(
+    app: FastAPI, scene: Scene, role: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # the test's own client
     wrong, told = [], []
+    cookies = [cookie for client in scene.browsers.values() for cookie in client.cookies.values()]
     keys = sorted(keys_of(app), key=lambda key: key in NEEDS_ANOTHER_LOGIN)
     for key in keys:
         if RULES[key] is LINK and role != "stranger":
@@ -160,6 +167,10 @@ def test_each_route_lets_in_whom_its_rule_names_and_nobody_else(app: FastAPI, sc
             told.append(key)
     assert [problem for problem in wrong if problem] == []
     assert told == [], f"these tell {role} what is the owner's own"
+    written = "\n".join(logs.AsText().format(record) for record in caplog.records)
+    assert "POST /playlists/{playlist_id}/rename" in written and "a bug" not in written
+    for private in (SECRET, "Owner", "Renamed", "testclient", "Other Listener", *cookies):
+        assert private not in written, f"the log holds {private!r}"
 
 
 def test_the_owners_pages_do_show_the_planted_words(scene: Scene) -> None:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -20,7 +21,8 @@ from starlette.testclient import TestClient
 from app.db import Database
 from app.errors import BaseMissing
 from app.lm.engine import Engine
-from app.services import hiding, importing, listens, playlists, tokens
+from app.services import hiding, importing, listens, playlists, privacy, tokens
+from app.services.imports.staging import Staging
 from app.settings import Settings
 from app.tables import Listen, Listener, now
 from app.tables_imports import Import
@@ -233,3 +235,21 @@ def test_a_program_brings_listening_along_and_takes_it_away(
     assert stranger.get(f"{where}/report.csv", headers=program).text.startswith("file,row,outcome")
     assert stranger.post(f"{where}/undo", headers=program).json()["listens"] == len(PLAYS)
     assert stranger.delete(where, headers=program).status_code == 204 and count(db, ana) == 0
+
+
+def test_an_upload_of_somebody_who_leaves_just_then_is_kept_nowhere(
+    app: FastAPI, me: TestClient, friend: TestClient, db: Database, ben: Listener, settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    keep = Staging.keep
+
+    def late(*given: Any) -> Any:
+        with db.write() as session:
+            privacy.delete_account(session, ben.id)
+        privacy.remove_files([settings.adapters, settings.data / "imports"], ben.id)
+        return keep(*given)
+
+    monkeypatch.setattr(Staging, "keep", late)
+    answer = friend.post("/import", files={"files": ("a.json", spotify(PLAYS))}, headers={"accept": "application/json"})
+    assert answer.status_code == 404
+    assert not list((settings.data / "imports").glob("*/*/*"))

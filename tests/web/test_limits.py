@@ -156,13 +156,16 @@ def serve(app: FastAPI, settings: Settings) -> Iterator[Callable[[str], httpx.Cl
 
 
 def test_x_forwarded_for_is_believed_from_a_configured_proxy(
-    serve: Callable[[str], httpx.Client], db: Database, admin: Listener
+    serve: Callable[[str], httpx.Client], db: Database, admin: Listener, settings: Settings
 ) -> None:
     client = serve("127.0.0.1")
     codes = [try_login(client, f"Guess {n}", **{"x-forwarded-for": f"192.0.2.{n}"}) for n in range(7)]
     assert codes == [401] * 7, "seven people come through one proxy"
     spoofed = [try_login(client, f"More {n}", **{"x-forwarded-for": f"198.51.100.{n}, 192.0.2.99"}) for n in range(7)]
     assert spoofed == [401] * 5 + [429] * 2, "only what the proxy itself appended counts"
+    client.post("/setup", data={"name": "Eve", "password": GOOD}, headers={"x-forwarded-for": "192.0.2.7"})
+    stored = [file for file in settings.home.rglob("*") if file.is_file()]
+    assert len(stored) > 3 and not [f for f in stored if re.search(rb"192\.0\.2\.|198\.51\.100\.", f.read_bytes())]
 
 
 @pytest.mark.parametrize("trusted", ["", "192.0.2.1"])

@@ -265,3 +265,23 @@ def test_many_sign_ins_at_once_are_answered_or_asked_to_come_again(bare: Setting
         for thread in threads:
             thread.join()
     assert codes == [303] * 12
+
+
+class Unlucky(Exception):
+    """A bug whose words hold what was sent."""
+
+
+@pytest.mark.parametrize("form", [logs.AsText(), logs.AsJson()], ids=["text", "json"])
+def test_a_bug_is_logged_with_its_place_and_kind_and_without_its_words(
+    caplog: pytest.LogCaptureFixture, form: logging.Formatter
+) -> None:
+    try:
+        try:
+            raise OSError(28, f"no room for {SECRETS[0]}", f"/songs/{SECRETS[1]}")
+        except OSError as problem:
+            raise Unlucky(f"{SECRETS[0]} by {SECRETS[1]}") from problem
+    except Unlucky as problem:
+        logging.getLogger("earshot").error("a bug", exc_info=problem)
+    (line,) = [form.format(record) for record in caplog.records]
+    assert "Unlucky" in line and "No space left on device" in line and "test_traffic.py" in line
+    assert not any(secret in line for secret in SECRETS)

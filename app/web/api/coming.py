@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.services import accounts
 from app.tables import Listener
 from app.web.access import Shared, set_cookie
-from app.web.accounts import again, checked, try_zone, under_new_session
+from app.web.accounts import again, checked, come_by_link, come_first, under_new_session
 from app.web.api import shapes_account as shapes
 from app.web.api.routing import room
 from app.web.limits import LOGIN
@@ -26,9 +26,7 @@ def _in(request: Request, response: Response, state: State, listener: Listener) 
 @router.post("/setup", status_code=201)
 def set_up(request: Request, response: Response, state: Shared, wanted: shapes.Newcomer) -> shapes.MeOut:
     """The first visit: its listener is the administrator. 409 once there is one."""
-    with state.db.write() as db:
-        listener = accounts.first_listener(db, wanted.name, wanted.password)
-        try_zone(db, listener, wanted.time_zone)
+    listener = come_first(state, wanted.name, wanted.password, wanted.time_zone)
     return _in(request, response, state, listener)
 
 
@@ -52,7 +50,5 @@ def look_at_link(state: Shared, token: str) -> shapes.LinkOut:
 @router.post("/join/{token}", status_code=201)
 def join(request: Request, response: Response, state: Shared, token: str, wanted: shapes.Newcomer) -> shapes.MeOut:
     """Use a link. It works once."""
-    with state.db.write() as db:
-        listener = accounts.join(db, token, wanted.name, wanted.password)
-        try_zone(db, listener, wanted.time_zone)
+    listener = come_by_link(state, token, wanted.name, wanted.password, wanted.time_zone)
     return _in(request, response, state, listener)
