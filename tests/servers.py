@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: Debian's, in a folder of its own, reached by a socket in it; gone after the tests."""
+"""Real servers for tests: Debian's PostgreSQL, in a folder of its own, reached by a socket in it, and moto's S3."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from app.settings import PROJECT
@@ -59,3 +60,33 @@ def fresh(server: str, name: str, template: str = "template1") -> str:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     engine.dispose()
     return server.format(name=name)
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """moto's server, an S3 in all but size; gives its address."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    finally:
+        server.stop()
+
+
+def new_bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty place on that S3, which this process and its children reach from now on."""
+    import boto3
+    import s3fs
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    bucket = f"earshot-{os.urandom(4).hex()}"
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/place"

@@ -8,13 +8,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.errors import StorageProblem
+from app.errors import BaseAltered, StorageProblem
 from app.lm.centred import Floats
 from app.lm.engine import Engine
 from app.main import open_engine
 from app.settings import Settings
 
 _LOOK_SECONDS = 600.0
+
+
+def same_base(engine: Engine, fingerprint: str) -> Engine:
+    """The engine, if its base is the one that the cluster serves: vectors of two bases must never meet.
+
+    Raises BaseAltered.
+    """
+    if engine.fingerprint != fingerprint:
+        raise BaseAltered(
+            f"This machine's base or music adapter has the fingerprint {engine.fingerprint[:12]}, the cluster's has "
+            f"{fingerprint[:12]}: every machine needs the same Earshot and the same models/."
+        )
+    return engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +45,9 @@ class Encoder:
     """Its methods run in threads of the replica; what arrives while a batch is computed is the next batch, whoever
     asks for it (lm/batching.py), so listeners share forward passes."""
 
-    def __init__(self, settings: Settings, threads: int = 1) -> None:
-        """Loads the base. Raises a BaseProblem."""
-        self._engine: Engine = open_engine(settings, threads)
+    def __init__(self, settings: Settings, fingerprint: str, threads: int = 1) -> None:
+        """Loads the base. Raises a BaseProblem, also if it is not the one of that fingerprint."""
+        self._engine: Engine = same_base(open_engine(settings, threads), fingerprint)
         self._lock = threading.Lock()
         self._answered: dict[str, int] = {}
         self._looked = time.monotonic()

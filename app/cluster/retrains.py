@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from app import logs, upkeep
+from app.cluster.encoder import same_base
 from app.db import Database
 from app.main import KINDS, open_engine, open_store
 from app.services import retraining
@@ -24,23 +25,24 @@ _AT_ONCE = 1000  # jobs handed to Ray and not done
 
 
 @functools.cache
-def _worker(settings: str) -> Worker:
+def _worker(settings: str, fingerprint: str) -> Worker:
     """One a process: Ray uses a process for many tasks, so the base is loaded once."""
     given = Settings.model_validate_json(settings)
     logs.configure(given)
     threads = given.numeric_threads(given.train_threads)
     return Worker(
-        Database(given.url), open_store(given), lambda: open_engine(given, threads), KINDS, min_songs=given.min_songs
-    )
+        Database(given.url), open_store(given), lambda: same_base(open_engine(given, threads), fingerprint), KINDS,
+        min_songs=given.min_songs,
+    )  # fmt: skip
 
 
-def run_job(settings: str, job_id: str) -> str:
-    """Run one job to its end and give its state. ``settings``: JSON.
+def run_job(settings: str, fingerprint: str, job_id: str) -> str:
+    """Run one job to its end and give its state. ``settings``: JSON; fingerprint: of the base to train on.
 
     When Ray runs this again because a machine was lost, the job is leased to that machine until the lease has run out;
     it is waited for. A job that another worker has is waited for too.
     """
-    worker = _worker(settings)
+    worker = _worker(settings, fingerprint)
     while True:
         with worker.db.read() as db:
             job = db.get(Job, job_id)
@@ -55,22 +57,22 @@ def run_job(settings: str, job_id: str) -> str:
 class Dispatcher(Worker):
     """Does what the worker does beside jobs, and hands queued jobs to Ray."""
 
-    def __init__(self, settings: str, cpus: float, gpus: float, resources: dict[str, float]) -> None:
-        """``settings``: JSON; cpus, gpus, resources: what each retrain reserves."""
+    def __init__(self, settings: str, fingerprint: str, cpus: float, gpus: float, resources: dict[str, float]) -> None:
+        """``settings``: JSON; fingerprint: of the base; cpus, gpus, resources: what each retrain reserves."""
         import ray
 
         given = Settings.model_validate_json(settings)
         logs.configure(given)
         db = Database(given.url)
         super().__init__(
-            db, open_store(given), lambda: open_engine(given, 1), KINDS,
+            db, open_store(given), lambda: same_base(open_engine(given, 1), fingerprint), KINDS,
             lambda engine: upkeep.doings(db, given, engine, KINDS), given.musicbrainz_url, given.min_songs,
         )  # fmt: skip
         # A lost machine's tasks run again elsewhere; what the job itself raises is in its row and no reason to.
         self._task = ray.remote(run_job).options(
             num_cpus=cpus, num_gpus=gpus, resources=resources, max_retries=-1, name="retrain"
         )
-        self._settings = settings
+        self._given = settings, fingerprint
         self._sent: dict[str, Any] = {}
 
     def once(self, only: str | None = None) -> bool:
@@ -88,7 +90,7 @@ class Dispatcher(Worker):
             queued = list(db.scalars(wanted.limit(_AT_ONCE)))
         for job_id in queued:
             if job_id not in self._sent and len(self._sent) < _AT_ONCE:
-                self._sent[job_id] = self._task.remote(self._settings, job_id)
+                self._sent[job_id] = self._task.remote(*self._given, job_id)
         return False
 
     def stop(self) -> None:

@@ -150,8 +150,7 @@ class Engine(Views):
         return result
 
     def taste(self, listener: str, version: str | None, own: Sequence[Own]) -> tuple[Taste, str | None]:
-        """A listener's taste, and the version that really answered: None if the base did, also because the version
-        could not be trusted."""
+        """A listener's taste, and the version that answered: None if the base did, also for one not to be trusted."""
         adapter = None
         if version is not None:
             try:
@@ -173,13 +172,14 @@ class Engine(Views):
         return unit(unit(encoded - self._requests).sum(axis=0))
 
     def score(
-        self, listener: str, version: str | None, own: Sequence[Own], wish: str = "", wish_share: float = WISH_SHARE
-    ) -> tuple[Floats, Taste, str | None]:
-        """How well each song of the catalogue fits, (N,) in its row order; the taste; the version that answered.
+        self, listener: str, version: str | None, own: Sequence[Own], wish: str = "", wish_share: float = WISH_SHARE,
+        snapshot: Snapshot | None = None,
+    ) -> tuple[Floats, Taste, str | None]:  # fmt: skip
+        """How well each song fits, (N,) in the snapshot's row order; the taste; the version that answered.
 
         Without a wish the values are kept until the history, the version or the catalogue changes.
         """
-        snapshot = self.vectors.snapshot()
+        snapshot = snapshot or self.vectors.snapshot()
         scored = self.scores.get(listener, version, own, snapshot) or self._score(listener, version, own, snapshot)
         values, taste, version = scored.told()
         if wish and len(snapshot.ids):
@@ -210,8 +210,8 @@ class Engine(Views):
 
         ``artists`` gives an artist key for song ids. With neither history nor wish the list is empty.
         """
-        values, taste, version = self.score(listener, version, own, ask.wish, ask.wish_share)
-        snapshot = self.vectors.snapshot()
+        snapshot = self.vectors.snapshot()  # one for all of it: songs may join meanwhile
+        values, taste, version = self.score(listener, version, own, ask.wish, ask.wish_share, snapshot)
         if (taste.empty and not ask.wish) or not len(snapshot.ids):
             return [], version
         values = ranking.ventured(values, taste, snapshot, ask.familiar, ask.adventure)
@@ -227,7 +227,7 @@ class Engine(Views):
             per_artist=ask.per_artist,
             spread=ask.spread * (1 + ask.adventure) * float(values.std()),
         )
-        # An adapter draws all own songs towards one place; which of them is near a song, the base still tells.
+        # An adapter draws all own songs to one place; which of them is near a song, the base still tells.
         told = taste if version is None else self.taste(listener, None, own)[0]
         listed = [
             Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(told, snapshot.units[best[p]]))

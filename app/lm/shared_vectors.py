@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import struct
+import threading
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ class SharedVectors(CatalogueVectors):
         self.objects = objects
         self._prefix = f"vectors/{self.folder.name}"
         self._looked = float("-inf")
+        self._first_look = threading.Lock()
         self._refused: set[str] = set()
 
     @property
@@ -56,7 +58,12 @@ class SharedVectors(CatalogueVectors):
 
     def snapshot(self) -> Snapshot:
         """What is encoded, on whatever machine, as of some seconds ago."""
-        if time.monotonic() - self._looked > _LOOK_SECONDS:
+        if self._looked == float("-inf"):
+            with self._first_look:  # whoever comes meanwhile waits, or would rank an empty catalogue
+                if self._looked == float("-inf"):
+                    self._look(float("-inf"))
+                    self._looked = time.monotonic()
+        elif time.monotonic() - self._looked > _LOOK_SECONDS:
             self._look()
         try:
             return super().snapshot()
@@ -68,8 +75,8 @@ class SharedVectors(CatalogueVectors):
         self._look()
         return super().stale(songs)
 
-    def _look(self) -> None:
-        self._looked = time.monotonic()
+    def _look(self, looked: float | None = None) -> None:
+        self._looked = time.monotonic() if looked is None else looked
         try:
             self.sync()
         except StorageProblem as problem:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,8 +48,9 @@ class Person:
 class Place:
     """One home. Its catalogue and vectors are made once and found again by the next run in the same folder."""
 
-    def __init__(self, home: Path, songs: int = SONGS, threads: int = 0) -> None:
-        self.settings = Settings(home=home)
+    def __init__(self, home: Path, songs: int = SONGS, threads: int = 0, **given: Any) -> None:
+        """``given``: settings other than the home."""
+        self.settings = Settings(home=home, **given)
         preparing.migrate(self.settings.url)
         self.db = Database(self.settings.url)
         self.engine: Engine = open_engine(self.settings, threads)

@@ -9,6 +9,7 @@ import socket
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,18 +38,22 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def asked(port: int, token: str, wish: str = "") -> tuple[int, Any]:
-    """Status and body of a list from the JSON API."""
+def called(port: int, token: str, method: str, path: str) -> tuple[int, Any]:
+    """Status and body of a call of the JSON API by a listener's browser."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    query = urllib.parse.urlencode({"wish": wish, "count": 20})
     headers = {"Cookie": f"earshot={token}", "Sec-Fetch-Site": "same-origin", "Accept": "application/json"}
     try:
-        connection.request("GET", f"/api/v1/recommendations?{query}", headers=headers)
+        connection.request(method, f"/api/v1{path}", headers=headers)
         answer = connection.getresponse()
         body = answer.read()
-        return answer.status, json.loads(body) if answer.status == 200 else body
+        return answer.status, json.loads(body) if answer.status < 300 else body
     finally:
         connection.close()
+
+
+def asked(port: int, token: str, wish: str = "") -> tuple[int, Any]:
+    """Status and body of a list from the JSON API."""
+    return called(port, token, "GET", f"/recommendations?{urllib.parse.urlencode({'wish': wish, 'count': 20})}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,11 @@ def circle(tmp_path_factory: pytest.TempPathFactory) -> Circle:
 
 @dataclass(slots=True)
 class Nodes:
-    """The cluster: a head with pages, and machines that may be lost."""
+    """The cluster: a head with pages, a second machine with an encoder, and others that may be lost."""
 
     cluster: Any
     circle: Circle
+    second: Any
 
     def add(self, **resources: float) -> Any:
         """One more machine."""
@@ -86,7 +92,9 @@ class Nodes:
         """What each encoder replica that answers says of itself, by its process."""
         from ray import serve
 
-        handle = serve.get_deployment_handle("Encoder", "earshot")
+        from app.cluster.starting import encoders_of, fingerprint_of
+
+        handle = serve.get_deployment_handle(*encoders_of(fingerprint_of(self.circle.settings)))
         told = {}
         for number in range(40):
             found = handle.options(session_id=f"probe {number}").told.remote().result(timeout_s=60)
@@ -95,24 +103,30 @@ class Nodes:
 
 
 @pytest.fixture(scope="session")
-def nodes(circle: Circle) -> Iterator[Nodes]:
-    """Two machines, one encoder on each, behind the token."""
-    from app.cluster.starting import Shape, connect, deploy
+def ray_token(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The secret of every cluster that this process starts: Ray reads it once."""
     from app.settings import prepare_for_ray
 
-    token = circle.settings.data / "ray-token"
+    token = tmp_path_factory.mktemp("ray") / "token"
     token.write_text("0" * 64, encoding="utf-8")
     prepare_for_ray(token, loopback=True)
+    return token
 
+
+@pytest.fixture(scope="module")
+def nodes(circle: Circle, ray_token: Path) -> Iterator[Nodes]:
+    """Two machines, one encoder on each, behind the token."""
     from ray.cluster_utils import Cluster
+
+    from app.cluster.starting import Shape, connect, deploy
 
     head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 150 << 20}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(num_cpus=2, object_store_memory=150 << 20)
+    second = cluster.add_node(num_cpus=2, object_store_memory=150 << 20)
     shape = Shape(address=cluster.address, least_encoders=2, most_encoders=2, a_node=1, encoder_cpus=1)
     ray = connect(circle.settings, shape)
     deploy(circle.settings, shape)
-    yield Nodes(cluster, circle)
+    yield Nodes(cluster, circle, second)
     from ray import serve
 
     serve.shutdown()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -91,17 +93,18 @@ def test_each_listener_has_a_replica_of_their_own_and_both_machines_have_some(no
 
 
 def test_nobody_without_the_token_reaches_ray(nodes: Nodes) -> None:
-    import subprocess
-    import sys
-
     code = f"import ray; ray.init(address={nodes.cluster.address!r}, log_to_driver=False); print(ray.nodes())"
     kept = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # the address is found, but not let in
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | kept
     wrong = clean | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "1" * 64}
-    for environment in (clean | {"RAY_AUTH_MODE": "disabled"}, wrong):
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-        assert done.returncode != 0 and "NodeID" not in done.stdout
-        assert "ConnectionError" in done.stderr or "Auth" in done.stderr
+
+    def tried(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+    with ThreadPoolExecutor(2) as pool:  # each tries for a while
+        for done in pool.map(tried, (clean | {"RAY_AUTH_MODE": "disabled"}, wrong)):
+            assert done.returncode != 0 and "NodeID" not in done.stdout
+            assert "ConnectionError" in done.stderr or "Auth" in done.stderr
 
 
 @contextmanager
@@ -180,3 +183,32 @@ def test_a_machine_that_is_killed_under_load_loses_no_job_and_no_answer(nodes: N
     db.close()
     rest = Circle(circle.settings, circle.people[3:])  # the others' adapters have changed
     compare(together(rest, ""), alone[""])
+
+
+def test_a_machine_with_an_encoder_that_is_killed_under_load_loses_no_job_and_answers_again(
+    nodes: Nodes, alone: dict[str, Lists]
+) -> None:
+    import ray
+
+    from app.cluster.starting import Shape, dispatch
+
+    circle = nodes.circle
+    lost = next(pid for pid, told in nodes.encoders().items() if told.node == nodes.second.node_id)
+    db = Database(circle.settings.url)
+    with db.write() as session:
+        jobs = [retraining.request(session, who.id, 5).id for who in circle.people[3:5]]
+    dispatcher = dispatch(circle.settings, Shape(trainer_cpus=1, trainer_resources={"train": 0.4}))
+    wait_until(lambda: "running" in states(circle.settings, jobs), "a retrain runs")
+    with load(circle) as refused:
+        nodes.cluster.remove_node(nodes.second, allow_graceful=False)
+        wait_until(lambda: len(now := set(nodes.encoders())) == 2 and lost not in now, "two encoders again", 300)
+        wait_until(lambda: set(states(circle.settings, jobs)) <= {"promoted", "kept"}, "every job ends", 300)
+    ray.get(dispatcher.stop.remote())
+    ray.kill(dispatcher)
+    assert [one for one in refused if one[0] != "base"] == []
+    assert nodes.second.node_id not in {told.node for told in nodes.encoders().values()}
+    with db.read() as session:
+        for job in [session.get_one(Job, job) for job in jobs]:
+            assert job.version in [version.id for version in retraining.versions(session, job.listener_id)]
+    db.close()
+    compare(together(Circle(circle.settings, circle.people[5:]), WISH), alone[WISH])

@@ -25,6 +25,7 @@ from app.errors import (
 from app.lm.shared_store import SharedStore
 from app.lm.shared_vectors import SharedVectors, keep_only
 from app.objects import Objects
+from tests.servers import new_bucket, s3_server
 
 from .making import flip_byte, peft_tensors, random_units, write_adapter
 
@@ -38,14 +39,9 @@ ROOM = 1 << 30
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
-    """moto's server, an S3 in all but size; gives its address."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    server.stop()
+    """The address of an S3."""
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture(params=["folder", "file", pytest.param("s3", marks=pytest.mark.cluster)])
@@ -55,19 +51,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
         return str(tmp_path / "share")
     if request.param == "file":
         return f"file://{tmp_path / 'share'}"
-    import boto3
-    import s3fs
-
-    address = request.getfixturevalue("s3")
-    for name, value in {
-        "AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    bucket = f"earshot-{os.urandom(4).hex()}"
-    boto3.client("s3").create_bucket(Bucket=bucket)
-    return f"s3://{bucket}/place"
+    return new_bucket(request.getfixturevalue("s3"), monkeypatch)
 
 
 def machine(url: str, cache: Path, room: int = ROOM) -> SharedStore:
@@ -304,3 +288,29 @@ def test_what_was_encoded_stays_usable_while_storage_is_away(tmp_path: Path) -> 
     assert first.snapshot().ids.tolist() == [1]
     with pytest.raises(StorageProblem):
         add(first, [2])
+
+
+class Slow(Objects):
+    """Storage that lists its files once it is told to."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def names(self, prefix: str) -> list[str]:
+        self.asked.set()
+        assert self.go_on.wait(60)
+        return super().names(prefix)
+
+
+def test_nobody_ranks_an_empty_catalogue_while_the_first_look_goes_on(tmp_path: Path) -> None:
+    share = str(tmp_path / "share")
+    add(vectors(share, tmp_path / "1"), [1, 2])
+    storage = Slow(share)
+    place = SharedVectors(tmp_path / "2", FINGERPRINT, D, storage)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(place.snapshot)
+        assert storage.asked.wait(60)
+        second = pool.submit(place.snapshot)
+        storage.go_on.set()
+        assert [sorted(one.result().ids.tolist()) for one in (first, second)] == [[1, 2], [1, 2]]
