@@ -16,7 +16,7 @@ import numpy as np
 from app.lm import ranking
 from app.lm.asking import WISH_SHARE, Ask, Own
 from app.lm.ranking import Taste
-from app.lm.vectors import CatalogueVectors, Floats
+from app.lm.vectors import CatalogueVectors, Floats, Snapshot
 
 _CANDIDATES = 200
 
@@ -31,7 +31,13 @@ class Scoring(Protocol):
     def vectors(self) -> CatalogueVectors: ...
 
     def score(
-        self, listener: str, version: str | None, own: Sequence[Own], wish: str = "", wish_share: float = WISH_SHARE
+        self,
+        listener: str,
+        version: str | None,
+        own: Sequence[Own],
+        wish: str = "",
+        wish_share: float = WISH_SHARE,
+        snapshot: Snapshot | None = None,
     ) -> tuple[Floats, Taste, str | None]: ...
 
 
@@ -92,11 +98,12 @@ class Blending:
         self: Scoring, voices: Sequence[Voice], ask: Ask, artists: Callable[[Sequence[int]], Mapping[int, str]]
     ) -> list[Blended]:
         """A list for all voices. Whoever has no history yet is left out of the scores; with none at all it is empty."""
+        snapshot = self.vectors.snapshot()  # one for all: rows mean the same songs in every voice's scores
         scored = [
-            self.score(listener, version, own, ask.wish, ask.wish_share)[:2] for listener, version, own, _ in voices
+            self.score(listener, version, own, ask.wish, ask.wish_share, snapshot)[:2]
+            for listener, version, own, _ in voices
         ]
         heard = [i for i, (_, taste) in enumerate(scored) if not taste.empty]
-        snapshot = self.vectors.snapshot()
         if not heard or not len(snapshot.ids):
             return []
         single = [scored[i][0] for i in heard]
@@ -135,7 +142,7 @@ class Blending:
         found: list[dict[int, float]] = []
         means: list[float] = []
         for (listener, version, own, _), other in ((mine, theirs[2]), (theirs, mine[2])):
-            values, taste, _version = self.score(listener, version, own)
+            values, taste, _version = self.score(listener, version, own, snapshot=snapshot)
             liked = [song for song in other if song.weight > 0 and song.id in snapshot.row_of]
             if taste.empty or not liked:
                 return None
