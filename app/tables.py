@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Integer, MetaData, String, text, true
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-# SQLite numbers rows by INTEGER PRIMARY KEY only.
+# SQLite numbers rows by INTEGER PRIMARY KEY only. Where an id is remembered elsewhere (by a vector, a link, a file),
+# ``sqlite_autoincrement`` sees to it that no later row gets the number of one that is gone.
 _Id = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -120,6 +121,7 @@ class Song(Table):
         Index("ix_songs_year", "year"),
         CheckConstraint("genres_from IN ('given', 'inferred', 'listener')", name="genres_from"),
         _brought("songs"),
+        {"sqlite_autoincrement": True},
     )
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     artist: Mapped[str]
@@ -170,6 +172,7 @@ class Listen(Table):
         CheckConstraint("plays >= 1", name="plays"),
         CheckConstraint("ended IN ('played', 'skipped')", name="ended"),
         _brought("listens"),
+        {"sqlite_autoincrement": True},
     )  # fmt: skip
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     listener_id: Mapped[str] = mapped_column(ForeignKey("listeners.id", ondelete="CASCADE"))

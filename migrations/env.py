@@ -13,7 +13,11 @@ url = context.config.attributes.get("url") or Settings().url
 database = Database(url)
 # "immediate" takes SQLite's write lock at BEGIN: two processes that start at once migrate one after the other.
 with database.engine.connect().execution_options(immediate=True) as connection:
-    if not database.is_sqlite:
+    if database.is_sqlite:
+        # A table that is rebuilt is dropped first, and what points to its rows must stay. Within a transaction SQLite
+        # ignores this, so it is said before the first begins. A revision that rebuilds checks what it leaves.
+        connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+    else:
         connection.exec_driver_sql("SELECT pg_advisory_lock(40014001)")  # the same; given back with the connection
         connection.commit()
     context.configure(

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from app.db import Database
+from app.errors import NotFound
 from app.services import accounts, preparing
 from app.settings import PROJECT
 from tests.services.planting import NOBODYS, plant
@@ -154,7 +156,7 @@ def test_the_search_index_follows_the_songs(url: str, opened: Database) -> None:
         assert db.scalar(find, {"m": '"waterloo"'}) == 0
 
 
-def rows_of(database: Database) -> dict[str, list[dict[str, object]]]:
+def everything_of(database: Database) -> dict[str, list[dict[str, object]]]:
     """Every row of each table of ours, by column."""
     with database.read() as db:
         tables = [n for n in inspect(database.engine).get_table_names() if not n.startswith(("song_search", "alembic"))]
@@ -168,11 +170,11 @@ def test_each_step_back_and_forth_keeps_every_row_that_both_know(url: str, opene
     with opened.write() as db:
         friend = accounts.add_listener(db, "Friend", None, is_admin=True).id
         plant(db, "zyxo", friend)
-    before = rows_of(opened)
+    before = everything_of(opened)
     assert not [name for name, rows in before.items() if not rows and name not in ALONE], "a table was left empty"
     for earlier in revisions()[-2::-1]:
         command.downgrade(preparing.alembic_config(url), earlier)
-        after = rows_of(opened)
+        after = everything_of(opened)
         for name, rows in after.items():
             kept = [row for row in before[name] if row.get("kind") != "circle"] if name == "jobs" else before[name]
             columns = set(rows[0]) & set(kept[0]) - {"search_text"} if rows and kept else set()  # 0003 writes it anew
@@ -184,7 +186,103 @@ def test_each_step_back_and_forth_keeps_every_row_that_both_know(url: str, opene
         before = after
     preparing.migrate(url)
     command.check(preparing.alembic_config(url))
-    again = rows_of(opened)
+    again = everything_of(opened)
     assert all(len(again[name]) == len(rows) for name, rows in before.items())
     with opened.read() as db:
         assert db.scalar(text("PRAGMA integrity_check")) == "ok"
+
+
+# Rows that point to songs and listens in every way there is.
+POINTING = (
+    "INSERT INTO imports (id, listener_id, state, way, name, files, shift_minutes, step, \"of\", preview, report,"
+    " report_bytes, brought, error, stop_asked, created_at) VALUES ('00000000000000cc', '0123456789abcdef', 'done',"
+    " 'web', '', '[]', 0, 0, 0, '{}', '{}', 0, '{}', '', 0, 1700000000)",
+    "INSERT INTO soft_duplicates (listener_id, song_id, listened_at, ended, source, import_id, repeats_id)"
+    " VALUES ('0123456789abcdef', 1, 1700000030, 'played', 'import', '00000000000000cc', 1)",
+    "INSERT INTO undated_plays (import_id, listen_id, counted) VALUES ('00000000000000cc', 2, 7)",
+    "INSERT INTO kept_lists (id, listener_id, mode, wish, adventure, created_at)"
+    " VALUES ('00000000000000dd', '0123456789abcdef', 'discover', '', 0, 1700000000)",
+    "INSERT INTO kept_songs (list_id, song_id, place) VALUES ('00000000000000dd', 1, 1)",
+    "INSERT INTO recordings (mbid, song_id) VALUES ('m', 1)",
+    "INSERT INTO song_lookups (song_id, asked_at) VALUES (1, 1700000000)",
+    "UPDATE songs SET genres = '[\"pop\"]' WHERE id = 1",
+)  # fmt: skip
+NOWHERE = (
+    "INSERT INTO recordings (mbid, song_id) VALUES ('n', 77)",
+    "INSERT INTO undated_plays (import_id, listen_id, counted) VALUES ('00000000000000cc', 77, 1)",
+)
+SONG = (
+    "INSERT INTO songs (artist, title, artist_key, title_key, search_text, genres, moods, source, created_at)"
+    " VALUES ('ABBA', :title, 'abba', :title, :title, '[\"pop\"]', '[]', 'log', 1700000000) RETURNING id"
+)
+LISTEN = (
+    "INSERT INTO listens (listener_id, song_id, listened_at, plays, ended, source, created_at)"
+    " VALUES ('0123456789abcdef', 1, 1700000100, 1, 'played', 'web', 1700000000) RETURNING id"
+)
+
+
+def schema(database: Database) -> list[tuple[str, str, str]]:
+    """Every trigger, index and virtual table as it was said."""
+    with database.read() as db:
+        said = (
+            "SELECT type, name, sql FROM sqlite_master WHERE type <> 'table' OR sql LIKE 'CREATE VIRTUAL%' ORDER BY 2"
+        )
+        return [(kind, name, sql) for kind, name, sql in db.execute(text(said))]
+
+
+def content(database: Database) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table of ours."""
+    return {name: rows_of(database, name) for name in counts(database)}
+
+
+def rows_of(database: Database, name: str) -> list[tuple[object, ...]]:
+    with database.read() as db:
+        return sorted((tuple(row) for row in db.execute(text(f'SELECT * FROM "{name}"'))), key=repr)
+
+
+def ids_given_twice(database: Database) -> list[bool]:
+    """Whether a song and a listen get the number of one that has just gone."""
+    found = []
+    for table, insert in (("songs", SONG), ("listens", LISTEN)):
+        given = []
+        for _ in range(2):
+            with database.write() as db:
+                given.append(db.scalar(text(insert), {"title": "waterloo"} if table == "songs" else {}))
+            with database.write() as db:
+                db.execute(text(f"DELETE FROM {table} WHERE id = {given[-1]}"))
+        found.append(given[0] == given[1])
+    return found
+
+
+def test_ids_are_not_given_again_and_the_rebuilt_tables_keep_all_that_hangs_on_them(url: str, opened: Database) -> None:
+    preparing.migrate(url, "0020")
+    fill(opened)
+    with opened.write() as db:
+        for statement in POINTING:
+            db.execute(text(statement))
+    around, rows = schema(opened), content(opened)
+    assert {name for _, name, _ in around} >= {"song_search_insert", "song_genres_update", "song_plays_update_new"}
+    assert ids_given_twice(opened) == [True, True]
+    for revision, twice in (("0070", False), ("0020", True), ("0070", False)):
+        opened.close()
+        move = preparing.migrate if revision == "0070" else lambda url, to: command.downgrade(alembic(url), to)
+        move(url, revision)
+        assert (schema(opened), content(opened)) == (around, rows)
+        assert ids_given_twice(opened) == [twice, twice] and content(opened) == rows
+        with opened.write() as db:
+            assert db.execute(text("PRAGMA foreign_key_check")).all() == []
+            db.execute(text("INSERT INTO song_search(song_search, rank) VALUES ('integrity-check', 1)"))
+        for statement in NOWHERE:
+            with pytest.raises(NotFound), opened.write() as db:  # a foreign key that leads nowhere, by name
+                db.execute(text(statement))
+    command.check(alembic(url))
+
+
+def test_the_way_from_nothing_gives_no_id_again_either(url: str, opened: Database) -> None:
+    preparing.migrate(url)
+    fill(opened)
+    assert ids_given_twice(opened) == [False, False]
+
+
+def alembic(url: str) -> Config:
+    return preparing.alembic_config(url)

@@ -33,7 +33,7 @@ class Batcher(Generic[Question, Answer]):
         self._lock, self._turn = threading.Lock(), threading.Lock()
 
     def ask(self, question: Question) -> Answer:
-        """The answer to one question. An error in its batch reaches everybody who asked in it."""
+        """The answer to one question. An error reaches only who asked what it comes from."""
         mine: _Waiting[Question, Answer] = _Waiting(question)
         with self._lock:
             self._waiting.append(mine)
@@ -48,12 +48,18 @@ class Batcher(Generic[Question, Answer]):
     def _answer_some(self) -> None:
         with self._lock:
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        self._answer(batch)
+        for each in batch:
+            each.done = True
+
+    def _answer(self, batch: Sequence[_Waiting[Question, Answer]]) -> None:
         try:
             answers = self._answer_all([each.question for each in batch])
             for each, answer in zip(batch, answers, strict=True):
                 each.answer = answer
         except Exception as problem:
-            for each in batch:
-                each.problem = problem
-        for each in batch:
-            each.done = True
+            if len(batch) == 1:
+                batch[0].problem = problem
+                return
+            for each in batch:  # which of them it comes from shows when each is asked alone
+                self._answer([each])

@@ -93,7 +93,7 @@ class Blending:
         self: Scoring, voices: Sequence[Voice], ask: Ask, artists: Callable[[Sequence[int]], Mapping[int, str]]
     ) -> list[Blended]:
         """A list for all voices. Whoever has no history yet is left out of the scores; with none at all it is empty."""
-        snapshot = self.vectors.snapshot()  # one for all of it: songs may join meanwhile
+        snapshot = self.vectors.snapshot()  # one for all: rows mean the same songs in every voice's scores
         scored = [
             self.score(listener, version, own, ask.wish, ask.wish_share, snapshot)[:2]
             for listener, version, own, _ in voices

@@ -198,9 +198,9 @@ def train_circle(
     run = CircleTrainer(engine.base, snapshot, training, settings, seed, report, cancelled)
     network, losses = run.run([TrainingSongs.of(part.train) for part in parts])
     report(Progress("evaluating", 0, 0, None, None))
-    before = _pooled([engine.measure(part.shown, part.hidden) for part in parts])
+    before = _pooled([engine.measure(part.shown, part.hidden, snapshot) for part in parts])
     read = [read_by(engine.base, network, [song.text for song in part.shown]) for part in parts]
-    after = _pooled([engine.measure(p.shown, p.hidden, found) for p, found in zip(parts, read, strict=True)])
+    after = _pooled([engine.measure(p.shown, p.hidden, snapshot, found) for p, found in zip(parts, read, strict=True)])
     verdict = evaluation.gate(before, after, seed=seed)
     verdict = replace(verdict, why=_why(verdict, before, after, len(parts)))
     run.stop_if_asked()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.lm.vectors import INDEX
+from app.lm.vectors import INDEX, held
 
 _ROWS = 4096
 
@@ -22,8 +22,7 @@ def keep_only(root: Path, known: Collection[int]) -> int:
 
 def _compact(folder: Path, wanted: np.ndarray) -> int:
     index, vectors = folder / "index.bin", folder / "vectors.f32"
-    with (folder / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(folder, fcntl.LOCK_EX):
         entries = np.fromfile(index, dtype=INDEX)
         latest = {int(song): row for row, song in enumerate(entries["song"])}
         rows = np.array(sorted(latest.values()), dtype=np.int64)

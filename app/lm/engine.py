@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from app.errors import AdapterProblem, BadInput
-from app.lm import evaluation, labels, proof, ranking, tuned, wishes
+from app.lm import evaluation, proof, ranking, tuned, wishes
 from app.lm.asking import CIRCLE, WISH_SHARE, Ask, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import CAUTION, HeldOut, Verdict
@@ -135,12 +135,13 @@ class Engine(Views):
 
     # -- tastes and lists -----------------------------------------------------------------------
 
-    def own_vectors(self, adapter: Adapter | None, own: Sequence[Own]) -> Floats:
+    def own_vectors(self, adapter: Adapter | None, own: Sequence[Own], snapshot: Snapshot | None = None) -> Floats:
         """(n, D) of own songs through a listener's tower; what was encoded before is not encoded again."""
-        return self._base_vectors(own) if adapter is None else self.towers.own(adapter, own)
+        if adapter is not None:
+            return self.towers.own(adapter, own)
+        return self._base_vectors(own, snapshot or self.vectors.snapshot())
 
-    def _base_vectors(self, own: Sequence[Own]) -> Floats:
-        snapshot = self.vectors.snapshot()
+    def _base_vectors(self, own: Sequence[Own], snapshot: Snapshot) -> Floats:
         result = np.empty((len(own), self.base.dimension), np.float32)
         rows = snapshot.row_of.find([song.id for song in own])
         result[rows >= 0] = snapshot.vectors[rows[rows >= 0]]
@@ -149,18 +150,20 @@ class Engine(Views):
             result[missing] = self.towers.own(None, [own[i] for i in missing.tolist()])
         return result
 
-    def taste(self, listener: str, version: str | None, own: Sequence[Own]) -> tuple[Taste, str | None]:
-        """A listener's taste, and the version that answered: None if the base did, also for one not to be trusted."""
-        adapter = None
+    def taste(
+        self, listener: str, version: str | None, own: Sequence[Own], snapshot: Snapshot | None = None
+    ) -> tuple[Taste, str | None]:
+        """A listener's taste, and the version that really answered: None if the base did, also because the version
+        could not be trusted."""
+        snapshot, adapter = snapshot or self.vectors.snapshot(), None
         if version is not None:
             try:
                 adapter = self.adapter(listener, version)
             except AdapterProblem:
                 version = None
-        vectors = self.own_vectors(adapter, own)
+        vectors = self.own_vectors(adapter, own, snapshot)
         weights = np.array([song.weight for song in own], dtype=np.float32)
-        mean = self.vectors.snapshot().mean
-        return ranking.taste_of([s.id for s in own], vectors, weights, mean, self.settings.rule), version
+        return ranking.taste_of([s.id for s in own], vectors, weights, snapshot.mean, self.settings.rule), version
 
     def wish_unit(self, listener: str, version: str | None, wish: str) -> Floats:
         """A free text through the listener's own tower, as a unit: (D,)."""
@@ -172,12 +175,18 @@ class Engine(Views):
         return unit(unit(encoded - self._requests).sum(axis=0))
 
     def score(
-        self, listener: str, version: str | None, own: Sequence[Own], wish: str = "", wish_share: float = WISH_SHARE,
+        self,
+        listener: str,
+        version: str | None,
+        own: Sequence[Own],
+        wish: str = "",
+        wish_share: float = WISH_SHARE,
         snapshot: Snapshot | None = None,
-    ) -> tuple[Floats, Taste, str | None]:  # fmt: skip
-        """How well each song fits, (N,) in the snapshot's row order; the taste; the version that answered.
+    ) -> tuple[Floats, Taste, str | None]:
+        """How well each song of the catalogue fits, (N,) in its row order; the taste; the version that answered.
 
-        Without a wish the values are kept until the history, the version or the catalogue changes.
+        Without a wish the values are kept until the history, the version or the catalogue changes. Whoever looks up
+        rows of the values hands in the snapshot they look in: meanwhile songs may come and go.
         """
         snapshot = snapshot or self.vectors.snapshot()
         scored = self.scores.get(listener, version, own, snapshot) or self._score(listener, version, own, snapshot)
@@ -188,7 +197,7 @@ class Engine(Views):
         return values, taste, version
 
     def _score(self, listener: str, version: str | None, own: Sequence[Own], snapshot: Snapshot) -> Scored:
-        taste, answered = self.taste(listener, version, own)
+        taste, answered = self.taste(listener, version, own, snapshot)
         values = np.zeros(len(snapshot.ids), np.float32)
         if len(values) and not taste.empty:
             values = ranking.scores(taste, snapshot.units)
@@ -210,7 +219,7 @@ class Engine(Views):
 
         ``artists`` gives an artist key for song ids. With neither history nor wish the list is empty.
         """
-        snapshot = self.vectors.snapshot()  # one for all of it: songs may join meanwhile
+        snapshot = self.vectors.snapshot()
         values, taste, version = self.score(listener, version, own, ask.wish, ask.wish_share, snapshot)
         if (taste.empty and not ask.wish) or not len(snapshot.ids):
             return [], version
@@ -227,8 +236,8 @@ class Engine(Views):
             per_artist=ask.per_artist,
             spread=ask.spread * (1 + ask.adventure) * float(values.std()),
         )
-        # An adapter draws all own songs to one place; which of them is near a song, the base still tells.
-        told = taste if version is None else self.taste(listener, None, own)[0]
+        # An adapter draws all own songs towards one place; which of them is near a song, the base still tells.
+        told = taste if version is None else self.taste(listener, None, own, snapshot)[0]
         listed = [
             Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(told, snapshot.units[best[p]]))
             for p in picked
@@ -242,34 +251,6 @@ class Engine(Views):
             known.update(ask(missing))
         self._artists = (at.mark, known)
         return known
-
-    def nearest(self, song: int, count: int) -> list[int]:
-        """The songs nearest to one by their centred catalogue vectors, nearest first; none before it is encoded."""
-        snapshot = self.vectors.snapshot()
-        row = snapshot.row_of.get(song)
-        if row is None:
-            return []
-        values = snapshot.units @ snapshot.units[row]
-        rows = ranking.allowed_rows(snapshot, without=[song])
-        return [int(snapshot.ids[r]) for r in ranking.top(values, rows, count)]
-
-    def guess_genres(
-        self, asked: Mapping[str, Sequence[int]], labelled: Mapping[str, tuple[Sequence[int], Collection[str]]]
-    ) -> dict[str, list[tuple[str, float]]]:
-        """Genres of artists by the vote of the nearest labelled ones: (genre, share), best first, however unsure.
-
-        asked: songs by artist; labelled: songs and genres by artist. Only who has encoded songs votes or is judged.
-        """
-        snapshot = self.vectors.snapshot()
-        groups = {artist: snapshot.rows(songs) for artist, songs in asked.items()}
-        judged = [artist for artist, rows in groups.items() if len(rows)]
-        voters = [(snapshot.rows(songs), genres) for songs, genres in labelled.values()]
-        vote = labels.Vote(
-            labels.middles(snapshot.units, [rows for rows, _ in voters if len(rows)]),
-            [genres for rows, genres in voters if len(rows)],
-        )
-        found = vote.ask(labels.middles(snapshot.units, [groups[artist] for artist in judged]))
-        return dict(zip(judged, found, strict=True))
 
     # -- training -------------------------------------------------------------------------------
 
@@ -309,7 +290,7 @@ class Engine(Views):
         songs = [s for s in liked if s.id in chosen]
         vectors = read_by(self.base, trained.network, [song.text for song in own])
         learnt = vectors[[i for i, s in enumerate(own) if s.weight > 0 and s.id in chosen]]
-        measured = self.measure(songs, hide), self.measure(songs, hide, learnt)
+        measured = [self.measure(songs, hide, snapshot, found) for found in (None, learnt)]
         before, after = (replace(one, songs=tuple(hide)) for one in measured)
         verdict = evaluation.gate(before, after, proof.rounds(trained, snapshot), seed, CAUTION[self.settings.rule])
         run._stop_if_asked()
@@ -340,10 +321,11 @@ class Engine(Views):
             "lora": self.facts().as_dict(),
         }
 
-    def measure(self, songs: Sequence[Own], hide: Sequence[int], vectors: Floats | None = None) -> HeldOut:
+    def measure(
+        self, songs: Sequence[Own], hide: Sequence[int], snapshot: Snapshot, vectors: Floats | None = None
+    ) -> HeldOut:
         """How hidden songs (ids) fare with others as the taste, by their vectors (n, D) or, without any, the base's."""
-        snapshot = self.vectors.snapshot()
-        vectors = self._base_vectors(songs) if vectors is None else vectors
+        vectors = self._base_vectors(songs, snapshot) if vectors is None else vectors
         weights = np.array([s.weight for s in songs], dtype=np.float32)
         taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean, self.settings.rule)
         values = ranking.scores(taste, snapshot.units)

@@ -32,7 +32,9 @@ class Mapped(Protocol):
     @property
     def vectors(self) -> CatalogueVectors: ...
 
-    def taste(self, listener: str, version: str | None, own: Sequence[Own]) -> tuple[Taste, str | None]: ...
+    def taste(
+        self, listener: str, version: str | None, own: Sequence[Own], snapshot: Snapshot | None = None
+    ) -> tuple[Taste, str | None]: ...
 
     def laid_out(self) -> bool: ...
 
@@ -104,8 +106,9 @@ class Laying:
         """Where own songs lie by the base and by a version, in their order."""
         if not own:
             return []
-        axes = _axes(self.vectors, self.vectors.snapshot())
-        before, now = self.taste(listener, None, own)[0].units, self.taste(listener, version, own)[0].units
+        snapshot = self.vectors.snapshot()
+        axes = _axes(self.vectors, snapshot)
+        before, now = (self.taste(listener, by, own, snapshot)[0].units for by in (None, version))
         likeness = (before * now).sum(axis=1)
         return [
             Moved(song.id, a, b, float(c))

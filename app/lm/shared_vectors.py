@@ -65,10 +65,7 @@ class SharedVectors(CatalogueVectors):
                     self._looked = time.monotonic()
         elif time.monotonic() - self._looked > _LOOK_SECONDS:
             self._look()
-        try:
-            return super().snapshot()
-        except FileNotFoundError:  # another process of this machine has just begun a generation
-            return super().snapshot()
+        return super().snapshot()
 
     def stale(self, songs: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
         """Those that no machine has encoded with this text."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import AdapterProblem
+from app.errors import AdapterProblem, AdapterUnfit
 from app.lm.asking import Own
 from app.lm.base import Base
 from app.lm.batching import Batcher
@@ -78,6 +78,8 @@ class Towers:
         tensors = self._adapters.get(key)
         if tensors is None:
             tensors = self.store.read(listener, version, self.base.fingerprint, self.bank.shapes)
+            if tensors.rank > self.bank.rank:  # trained before the rank was lowered: no slot can hold it
+                raise AdapterUnfit(f"adapter {version} has rank {tensors.rank}, above {self.bank.rank}")
             self._adapters.put(key, tensors, tensors.size)
         return key, tensors
 

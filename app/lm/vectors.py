@@ -2,7 +2,8 @@
 
 A folder per base fingerprint with two append-only files: ``vectors.f32`` (rows of D float32) and ``index.bin`` (song
 id, hash of the song text, crc32 of the row). Rows are written and fsynced before their index entries, so a kill between
-the two only leaves bytes that the next append overwrites. Several processes may read while one appends under a lock.
+the two only leaves bytes that the next append overwrites. Whoever writes holds a lock on the folder, whoever reads the
+files shares it; a snapshot, once read, needs neither.
 """
 
 from __future__ import annotations
@@ -83,9 +84,9 @@ class CatalogueVectors:
         self._row_bytes = dimension * 4
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
-        self._seen = (-1, 0, -1)
+        self._seen: tuple[int, ...] | None = None
         self._texts: dict[int, int] = {}
-        self._texts_seen = self._texts_of = 0
+        self._texts_seen, self._texts_of = 0, 0
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -98,8 +99,13 @@ class CatalogueVectors:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with (self.folder / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with held(self.folder, fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """The files as no writer is half-way through. Always taken before ``_lock``: a writer may take that too."""
+        with held(self.folder, fcntl.LOCK_SH):
             yield
 
     def append(self, songs: Sequence[int], texts: Sequence[str], vectors: Floats) -> None:
@@ -135,27 +141,26 @@ class CatalogueVectors:
     def _count(self) -> int:
         return self._index.stat().st_size // INDEX.itemsize if self._index.exists() else 0
 
-    def _state(self) -> tuple[int, int, int]:
-        """Inode, time and entries of the index: a folder that was compacted and has grown again is another one."""
-        if not self._index.exists():
-            return (0, 0, 0)
-        found = self._index.stat()
-        return (found.st_ino, found.st_mtime_ns, found.st_size // INDEX.itemsize)
+    def _state(self) -> tuple[int, ...]:
+        """What tells one content of the index from another: as many songs may have gone as have come."""
+        try:
+            found = self._index.stat()
+        except FileNotFoundError:
+            return ()
+        return found.st_ino, found.st_size, found.st_mtime_ns
 
     def stale(self, songs: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
         """Those of (song id, song text) that are not encoded yet, or whose text has changed."""
-        with self._lock:
-            inode, _, count = self._state()
-            if inode != self._texts_of:
-                self._texts, self._texts_seen, self._texts_of = {}, 0, inode
-            self._read_texts(count)
+        with self._reading(), self._lock:
+            self._read_texts(self._count())
             return [(song, text) for song, text in songs if self._texts.get(song) != text_hash(text)]
 
     def _read_texts(self, count: int) -> None:
         """The index alone, from where it was last read: a million songs are encoded without holding their vectors."""
         self._check_length(count)
-        if count < self._texts_seen:
-            self._texts, self._texts_seen = {}, 0
+        file = self._index.stat().st_ino if count else 0
+        if count < self._texts_seen or file != self._texts_of:
+            self._texts, self._texts_seen, self._texts_of = {}, 0, file
         if count > self._texts_seen:
             offset = self._texts_seen * INDEX.itemsize
             fresh = np.fromfile(self._index, dtype=INDEX, count=count - self._texts_seen, offset=offset)
@@ -167,33 +172,37 @@ class CatalogueVectors:
             raise VectorsDamaged(f"{self._vectors} is shorter than its index says; `earshot catalogue encode --again`")
 
     def snapshot(self) -> Snapshot:
-        """What is encoded now; reads the disk again only if the index has changed.
+        """What is encoded now; reads the disk again only if the index is another.
 
         Raises VectorsDamaged if the two files contradict each other.
         """
         with self._lock:
-            found = self._state()
-            if self._snapshot is None or found != self._seen:
-                self._load(found[2])
-                self._seen = found
-            assert self._snapshot is not None
+            if self._snapshot is not None and self._state() == self._seen:
+                return self._snapshot
+        with self._reading(), self._lock:
+            state = self._state()
+            if self._snapshot is None or state != self._seen:
+                self._snapshot, self._seen = self._load(self._count()), state
             return self._snapshot
 
-    def _load(self, count: int) -> None:
+    def _load(self, count: int) -> Snapshot:
         if count == 0:
             empty = np.empty((0, self.dimension), dtype=np.float32)
-            self._snapshot = snapshot_of(np.empty(0, dtype=np.int64), empty)
-            return
+            return snapshot_of(np.empty(0, dtype=np.int64), empty)
         entries = np.fromfile(self._index, dtype=INDEX, count=count)
         self._check_length(count)
         mapped = np.asarray(np.memmap(self._vectors, dtype="<f4", mode="r", shape=(count, self.dimension)))
         keep = latest(entries["song"])
         keep = keep[entries["text"][keep] != _GONE]
         ids = entries["song"][keep].astype(np.int64)
-        self._snapshot = snapshot_of(ids, mapped, None if len(keep) == count else keep)
+        return snapshot_of(ids, mapped, None if len(keep) == count else keep)
 
     def check(self) -> list[int]:
         """Songs whose stored row does not have its crc32: the file was altered."""
+        with self._reading():
+            return self._check()
+
+    def _check(self) -> list[int]:
         count = self._count()
         entries = np.fromfile(self._index, dtype=INDEX, count=count) if count else np.empty(0, dtype=INDEX)
         damaged: list[int] = []
@@ -215,7 +224,15 @@ class CatalogueVectors:
     def changed(self) -> None:
         """The files were replaced by others: what was read of them is forgotten."""
         with self._lock:
-            self._snapshot, self._texts, self._texts_seen = None, {}, 0
+            self._snapshot, self._seen, self._texts, self._texts_seen = None, None, {}, 0
+
+
+@contextmanager
+def held(folder: Path, how: int) -> Iterator[None]:
+    """Hold a folder's lock among processes and threads, alone (LOCK_EX) or with others (LOCK_SH)."""
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, how)
+        yield
 
 
 def latest(songs: NDArray[np.int64]) -> NDArray[np.int64]:

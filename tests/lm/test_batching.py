@@ -41,3 +41,24 @@ def test_an_error_reaches_those_who_asked_and_nobody_after_them() -> None:
     with pytest.raises(ZeroDivisionError):
         batcher.ask(0)
     assert batcher.ask(4) == 0.25
+
+
+def test_one_question_that_cannot_be_answered_leaves_the_others_of_its_batch_their_answers() -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def divide(questions: Sequence[int]) -> list[float]:
+        started.set()
+        assert go_on.wait(30)
+        return [1 / question for question in questions]
+
+    batcher = Batcher(divide, most=8)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(batcher.ask, 1)
+        assert started.wait(30)
+        bad, *good = [pool.submit(batcher.ask, number) for number in (0, 2, 4)]
+        while len(batcher._waiting) < 3:
+            threading.Event().wait(0.001)
+        go_on.set()
+        assert [each.result(30) for each in [first, *good]] == [1, 0.5, 0.25]
+        with pytest.raises(ZeroDivisionError):
+            bad.result(30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +11,14 @@ from sqlalchemy import select
 
 from app.db import Database
 from app.lm import ranking
-from app.lm.asking import Own
+from app.lm.asking import Ask, Own
+from app.lm.compacting import keep_only
 from app.lm.engine import Engine
+from app.lm.ranking import Taste
 from app.tables import Song
 from tests.conftest import own_of
 
-from .making import random_units
+from .making import peft_tensors, random_units, write_adapter
 
 WHO = "a" * 16
 
@@ -57,3 +60,63 @@ def test_one_listeners_scores_are_never_anothers(engine: Engine, own: list[Own])
     theirs, _, _ = engine.score("b" * 16, None, own[6:])
     assert not np.array_equal(mine, theirs)
     assert np.array_equal(engine.score(WHO, None, own[:6])[0], mine)
+
+
+def alone(ids: Sequence[int]) -> Mapping[int, str]:
+    """Every song by an artist of its own."""
+    return {i: str(i) for i in ids}
+
+
+def meanwhile(engine: Engine, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen once, as another process might do it, while the next question is being answered."""
+    taste, left = engine.taste, [happens]
+
+    def then(*asked: object, **named: object) -> tuple[Taste, str | None]:
+        found = taste(*asked, **named)  # type: ignore[arg-type]
+        if left:
+            left.pop()()
+        return found
+
+    monkeypatch.setattr(engine, "taste", then)
+
+
+def questions(engine: Engine, own: list[Own]) -> dict[str, Callable[[], object]]:
+    """What looks up rows of scores."""
+    voices = [(WHO, None, own[:6], 1.0), ("b" * 16, None, own[6:], 1.0)]
+    ask = Ask(count=10, lift={own[0].id: 2.0}, adventure=0.5)
+    return {
+        "recommend": lambda: engine.recommend(WHO, None, own, ask, alone),
+        "blend": lambda: engine.blend(voices, ask, alone),
+        "likeness": lambda: engine.likeness(voices[0], voices[1]),
+        "moved": lambda: engine.lay_out() and engine.moved(WHO, None, own),
+    }
+
+
+@pytest.mark.parametrize("what", ["recommend", "blend", "likeness", "moved"])
+@pytest.mark.parametrize("change", ["grows", "shrinks"])
+def test_an_answer_is_of_one_catalogue_whatever_happens_to_it_meanwhile(
+    engine: Engine, own: list[Own], monkeypatch: pytest.MonkeyPatch, what: str, change: str
+) -> None:
+    ask = questions(engine, own)[what]
+    expected = ask()
+    for listener in (WHO, "b" * 16):
+        engine.forget(listener)
+    ids = engine.vectors.snapshot().ids.tolist()
+    gone = next(i for i in ids if i not in {song.id for song in own})
+
+    def grow() -> None:
+        engine.vectors.append([10**9], ["new"], random_units(1, engine.base.dimension, seed=1))
+
+    def shrink() -> None:
+        keep_only(engine.settings.vectors, [i for i in ids if i != gone])
+
+    meanwhile(engine, monkeypatch, grow if change == "grows" else shrink)
+    assert ask() == expected
+    assert len(engine.vectors.snapshot().ids) == len(ids) + (1 if change == "grows" else -1)
+
+
+def test_the_base_answers_for_an_adapter_that_was_trained_with_a_higher_rank(engine: Engine, own: list[Own]) -> None:
+    high = peft_tensors(engine.bank.shapes, 16, seed=1)
+    write_adapter(engine.store, WHO, "1" * 16, high, fingerprint=engine.fingerprint, rank=16)
+    listed, by = engine.recommend(WHO, "1" * 16, own, Ask(count=5), alone)
+    assert by is None and listed == engine.recommend(WHO, None, own, Ask(count=5), alone)[0]

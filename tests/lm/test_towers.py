@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.errors import AdapterAltered, AdapterMissing
+from app.errors import AdapterAltered, AdapterMissing, AdapterUnfit
 from app.lm.asking import Own
 from app.lm.base import Base
 from app.lm.slots import SlotBank
@@ -121,3 +121,9 @@ def test_a_forgotten_listener_leaves_neither_adapter_nor_vectors_in_ram(towers: 
     towers.forget(LISTENER)
     assert (towers._adapters.bytes, towers._encoded.bytes) == (0, 0)
     assert not towers.bank.resident(f"{LISTENER}/{VERSION}")
+
+
+def test_an_adapter_of_a_higher_rank_than_the_slots_is_refused_before_any_pass(towers: Towers, base: Base) -> None:
+    lowered = Towers(base, SlotBank(base, rank=4, slots=4), towers.store, 1 << 24)
+    with pytest.raises(AdapterUnfit, match="rank 8, above 4"):
+        lowered.adapter(LISTENER, VERSION)

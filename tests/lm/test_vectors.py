@@ -248,3 +248,50 @@ def test_a_reader_sees_what_came_when_as_many_songs_went_before(vectors: Catalog
     other.append([3], ["another song"], random_units(1, D, 9))
     assert (vectors.snapshot().vectors[[2]] == random_units(1, D, 9)).all()
     assert vectors.stale([(3, "another song"), (2, "song 2")]) == [] != vectors.stale([(3, "song 3")])
+
+
+def test_as_many_songs_gone_as_come_is_another_catalogue(vectors: CatalogueVectors) -> None:
+    add(vectors, [1, 2, 3, 4])
+    reader = again(vectors)
+    before = reader.snapshot()
+    assert reader.stale([(4, "song 4")]) == []
+    assert keep_only(vectors.folder.parent, [1, 2]) == 2
+    rows = add(vectors, [5, 6], seed=1)
+    after = reader.snapshot()
+    assert after.ids.tolist() == [1, 2, 5, 6] and after.mark is not before.mark
+    np.testing.assert_array_equal(after.vectors[2:], rows)
+    assert before.ids.tolist() == [1, 2, 3, 4]
+    assert reader.stale([(4, "song 4"), (5, "song 5")]) == [(4, "song 4")]
+
+
+COMPACT = """
+import sys
+from pathlib import Path
+import numpy as np
+from app.lm.compacting import keep_only
+from app.lm.vectors import CatalogueVectors
+
+vectors = CatalogueVectors(Path(sys.argv[1]), "f" * 64, 8)
+print("ready", flush=True)
+sys.stdin.readline()
+for song in range(1000, 1150):
+    vectors.append([song], ["x"], np.ones((1, 8), np.float32))
+    keep_only(Path(sys.argv[1]), range(1, 101))
+"""
+
+
+def test_nobody_sees_a_catalogue_half_compacted(vectors: CatalogueVectors) -> None:
+    add(vectors, list(range(1, 101)))
+    songs = [(song, f"song {song}") for song in range(1, 101)]
+    writer = subprocess.Popen(
+        [sys.executable, "-c", COMPACT, str(vectors.folder.parent)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT,
+    )  # fmt: skip
+    assert writer.stdin is not None and writer.stdout is not None and writer.stdout.readline() == "ready\n"
+    writer.stdin.write("go\n")
+    writer.stdin.flush()
+    while writer.poll() is None:
+        assert len(vectors.snapshot().ids) in (100, 101)
+        assert vectors.stale(songs) == [] and vectors.check() == []
+    writer.communicate()
+    assert writer.returncode == 0 and vectors.snapshot().ids.tolist() == list(range(1, 101))

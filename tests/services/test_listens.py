@@ -239,3 +239,19 @@ def test_picks_are_replaced_as_a_whole_and_repeats_fold(db: Database, ana: Liste
         listens.set_preferences(session, ana.id, [], ["Drake"])
         assert listens.preferences(session, ana.id) == ([], ["Drake"])
         assert listens.preferences(session, ben.id) == ([], [])
+
+
+def test_a_listen_that_is_gone_leaves_its_number_to_no_other(
+    db: Database, ana: Listener, song_ids: Sequence[int]
+) -> None:
+    with db.write() as session:
+        first = listens.log(session, ana.id, artist="Nobody", title="Nothing", at=AT)[0]
+    with db.write() as session:
+        listens.remove(session, ana.id, first.id)
+        session.flush()
+        session.delete(session.get_one(Song, first.song_id))
+    with db.write() as session:
+        second = listens.log(session, ana.id, artist="Somebody", title="Something", at=AT)[0]
+    assert second.id != first.id and second.song_id != first.song_id
+    with db.read() as session, pytest.raises(NotFound):
+        listens.own_listen(session, ana.id, first.id)
