@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from types import FrameType
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.db import Database
 from app.errors import Cancelled, EarshotError, MusicBrainzProblem
 from app.lm.asking import CIRCLE, Own
@@ -28,6 +30,7 @@ _BEAT_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _NICE = 10  # beside a web process, training takes what the pages leave
 _IDLE_SECONDS = 0.5
+_REST_SECONDS = 5.0  # after something that is likely to fail again at once
 _MUSICBRAINZ_REST_SECONDS = 60.0
 _CHORES_SECONDS = 2.0
 _BASE_REST_SECONDS = 60.0  # before a base that could not be loaded is tried again
@@ -62,7 +65,7 @@ class _Run:
             with self.db.write() as session:
                 if not retraining.heartbeat(session, self.job.id, self.owner, self.progress, self.losses):
                     self.stopped.set()
-        except EarshotError as problem:
+        except (EarshotError, SQLAlchemyError) as problem:
             log.warning("heartbeat of job %s: %s", self.job.id, problem)
 
     def report(self, progress: Progress) -> None:
@@ -121,6 +124,9 @@ class Worker:
             except EarshotError as problem:
                 log.warning("%s", problem)
                 self.stopping.wait(_IDLE_SECONDS)
+            except (SQLAlchemyError, OSError):  # a lost connection, a full disk: it may be fine again in a while
+                log.exception("the worker tries again in %s seconds", _REST_SECONDS)
+                self.stopping.wait(_REST_SECONDS)
 
     def sweep(self) -> None:
         """Remove what a kill left on disk that no row speaks of."""
