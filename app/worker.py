@@ -19,7 +19,7 @@ from app.lm.circle import train_circle
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, chores, circle_adapter, listens, musicbrainz, retraining
+from app.services import chores, circle_adapter, encoding, listens, musicbrainz, retraining
 from app.services.chores import Doing
 from app.services.recommending import EngineTypes
 from app.tables import Job
@@ -203,9 +203,7 @@ class Worker:
             return False
         song_id, changed = done
         if changed:
-            with self.db.read() as session:
-                texts = catalogue.texts(session, self.kinds.song_text, [song_id])
-            self.engine.encode_songs(texts)
+            encoding.encode(self.db, self.engine, self.kinds.song_text, [song_id], guess=False)
         return True
 
     def prepare(self) -> bool:
@@ -229,7 +227,7 @@ class Worker:
             run.report(Progress("reading", 0, 0, None, None))
             with self.db.read() as session:
                 songs: list[Own] = retraining.own_songs(session, job.listener_id, self.kinds)
-                engine.encode_songs(catalogue.texts(session, self.kinds.song_text, [song.id for song in songs]))
+            encoding.encode(self.db, engine, self.kinds.song_text, [song.id for song in songs], guess=False)
             engine.store.remove(job.listener_id, job.version)  # an earlier try of this job may have got that far
             outcome = engine.train(
                 job.listener_id,
@@ -251,8 +249,8 @@ class Worker:
             run.report(Progress("reading", 0, 0, None, None))
             with self.db.read() as session:
                 members: dict[str, list[Own]] = circle_adapter.songs(session, self.kinds, self.min_songs)
-                ids = sorted({song.id for songs in members.values() for song in songs})
-                engine.encode_songs(catalogue.texts(session, self.kinds.song_text, ids))
+            ids = sorted({song.id for songs in members.values() for song in songs})
+            encoding.encode(self.db, engine, self.kinds.song_text, ids, guess=False)
             engine.store.remove(CIRCLE, job.version)
             outcome = train_circle(
                 engine,

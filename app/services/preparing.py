@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from tqdm import tqdm
 
 from app.db import Database
-from app.services import catalogue, genres
+from app.services import catalogue, encoding, genres
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -74,6 +74,8 @@ def encode_with_bar(db: Database, engine: Engine, write_text: SongText) -> int:
             encoded += engine.encode_songs(part, partial(_advance, bar, start))
             bar.update(start + len(part) - bar.n)
             last = part[-1][0]
+    # A restored backup is older than the vectors, and a stop may come between a song and its vector.
+    encoding.forget_gone(db, engine, engine.vectors.snapshot().ids.tolist())
     genres.infer(db, engine, write_text)
     engine.lay_out()
     return encoded

@@ -199,6 +199,13 @@ def test_encoding_goes_on_where_a_kill_left_it(db: Database, engine: Engine, mon
     assert preparing.encode_with_bar(db, engine, song_text) == 0
 
 
+def test_setup_drops_the_vectors_of_songs_that_a_restored_backup_does_not_have(db: Database, engine: Engine) -> None:
+    before = engine.vectors.snapshot().ids.tolist()
+    engine.encode_songs([(9000 + n, f"Ghost {n} by Nina Simone") for n in range(30)])
+    assert preparing.encode_with_bar(db, engine, song_text) == 0
+    assert sorted(engine.vectors.snapshot().ids.tolist()) == sorted(before)
+
+
 def test_the_shell_imports_and_counts(settings: Settings, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARSHOT_HOME", str(settings.home))
     monkeypatch.setenv("EARSHOT_DATABASE_URL", settings.database_url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from sqlalchemy import event, select
 from app import upkeep
 from app.db import Database
 from app.errors import Conflict, TooBusy
+from app.lm.compacting import keep_only
 from app.lm.vectors import CatalogueVectors
 from app.services import accounts, catalogue, chores, importing, listens, playlists, privacy
 from app.services.plain_format import Row
@@ -67,6 +69,18 @@ def test_nothing_planted_is_left_in_any_file(bare: Settings, bare_db: Database, 
         assert db.scalar(select(Song.title).where(Song.artist == "Known to both")) == "Shared", "a friend's stays"
     snapshot = CatalogueVectors(bare.vectors, "f" * 64, 8).snapshot()
     assert set(snapshot.ids.tolist()) == ids and (snapshot.vectors[[0, 1]] == 1).all()
+
+
+def test_which_songs_are_known_is_read_while_nobody_can_write_vectors(bare: Settings, leaver: str) -> None:
+    (folder,) = bare.vectors.glob("*")
+
+    def known() -> set[int]:
+        with (folder / "lock").open("a") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return {1}
+
+    assert keep_only(bare.vectors, known) > 0
+    assert CatalogueVectors(bare.vectors, "f" * 64, 8).snapshot().ids.tolist() == [1]
 
 
 def test_others_keep_everything(bare: Settings, bare_db: Database, people: dict[str, str], leaver: str) -> None:
