@@ -70,7 +70,9 @@ def _encode(shell: Shell, import_id: str) -> None:
     click.echo("Encoding the new songs …", err=True)
     runner.encode_new_songs(shell.db, engine, KINDS.song_text, import_id)
     with shell.db.write() as db:
-        db.get_one(Import, import_id).state = "done"
+        made = db.get_one(Import, import_id)
+        if made.state == "encoding":  # else it was undone meanwhile
+            made.state = "done"
 
 
 def _words(report: ImportReport, import_id: str, notes: list[str]) -> str:

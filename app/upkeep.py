@@ -107,7 +107,7 @@ def rotate(folder: Path, keep: int) -> int:
     return len(old)
 
 
-def _keep_only_shared(settings: Settings, songs: set[int]) -> int:
+def _keep_only_shared(settings: Settings, songs: Callable[[], set[int]]) -> int:
     from app.lm.shared_vectors import keep_only
 
     return keep_only(settings.vectors, settings.storage, songs)
@@ -122,8 +122,11 @@ def shred_all(database: Database, settings: Settings) -> str:
     from app.lm.compacting import keep_only
 
     privacy.remove_strays(database, [settings.adapters, settings.data / "imports"], but=[CIRCLE])
-    with database.read() as db:
-        songs = set(db.scalars(select(Song.id)))
+
+    def songs() -> set[int]:
+        with database.read() as db:
+            return set(db.scalars(select(Song.id)))
+
     gone = _keep_only_shared(settings, songs) if settings.storage else keep_only(settings.vectors, songs)
     if not privacy.shred(database):
         raise TooBusy("Somebody was reading the database; what was deleted is shredded in a minute.")

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from types import FrameType
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.db import Database
 from app.errors import Cancelled, EarshotError, MusicBrainzProblem
 from app.lm.asking import CIRCLE, Own
@@ -17,7 +19,7 @@ from app.lm.circle import train_circle
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
 from app.lm.trainer import Progress
-from app.services import catalogue, chores, circle_adapter, listens, musicbrainz, retraining
+from app.services import chores, circle_adapter, encoding, listens, musicbrainz, retraining
 from app.services.chores import Doing
 from app.services.recommending import EngineTypes
 from app.tables import Job
@@ -28,6 +30,7 @@ _BEAT_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _NICE = 10  # beside a web process, training takes what the pages leave
 _IDLE_SECONDS = 0.5
+_REST_SECONDS = 5.0  # after something that is likely to fail again at once
 _MUSICBRAINZ_REST_SECONDS = 60.0
 _CHORES_SECONDS = 2.0
 _BASE_REST_SECONDS = 60.0  # before a base that could not be loaded is tried again
@@ -62,7 +65,7 @@ class _Run:
             with self.db.write() as session:
                 if not retraining.heartbeat(session, self.job.id, self.owner, self.progress, self.losses):
                     self.stopped.set()
-        except EarshotError as problem:
+        except (EarshotError, SQLAlchemyError) as problem:
             log.warning("heartbeat of job %s: %s", self.job.id, problem)
 
     def report(self, progress: Progress) -> None:
@@ -121,6 +124,9 @@ class Worker:
             except EarshotError as problem:
                 log.warning("%s", problem)
                 self.stopping.wait(_IDLE_SECONDS)
+            except (SQLAlchemyError, OSError):  # a lost connection, a full disk: it may be fine again in a while
+                log.exception("the worker tries again in %s seconds", _REST_SECONDS)
+                self.stopping.wait(_REST_SECONDS)
 
     def sweep(self) -> None:
         """Remove what a kill left on disk that no row speaks of."""
@@ -197,9 +203,7 @@ class Worker:
             return False
         song_id, changed = done
         if changed:
-            with self.db.read() as session:
-                texts = catalogue.texts(session, self.kinds.song_text, [song_id])
-            self.engine.encode_songs(texts)
+            encoding.encode(self.db, self.engine, self.kinds.song_text, [song_id], guess=False)
         return True
 
     def prepare(self) -> bool:
@@ -223,7 +227,7 @@ class Worker:
             run.report(Progress("reading", 0, 0, None, None))
             with self.db.read() as session:
                 songs: list[Own] = retraining.own_songs(session, job.listener_id, self.kinds)
-                engine.encode_songs(catalogue.texts(session, self.kinds.song_text, [song.id for song in songs]))
+            encoding.encode(self.db, engine, self.kinds.song_text, [song.id for song in songs], guess=False)
             engine.store.remove(job.listener_id, job.version)  # an earlier try of this job may have got that far
             outcome = engine.train(
                 job.listener_id,
@@ -245,8 +249,8 @@ class Worker:
             run.report(Progress("reading", 0, 0, None, None))
             with self.db.read() as session:
                 members: dict[str, list[Own]] = circle_adapter.songs(session, self.kinds, self.min_songs)
-                ids = sorted({song.id for songs in members.values() for song in songs})
-                engine.encode_songs(catalogue.texts(session, self.kinds.song_text, ids))
+            ids = sorted({song.id for songs in members.values() for song in songs})
+            encoding.encode(self.db, engine, self.kinds.song_text, ids, guess=False)
             engine.store.remove(CIRCLE, job.version)
             outcome = train_circle(
                 engine,

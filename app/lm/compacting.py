@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,19 @@ from app.lm.vectors import INDEX, held
 _ROWS = 4096
 
 
-def keep_only(root: Path, known: Collection[int]) -> int:
-    """Drop the rows of songs that are not known, and rows that a later one replaced; returns how many went."""
-    wanted = np.fromiter(known, dtype=np.int64, count=len(known))
-    return sum(_compact(folder, wanted) for folder in sorted(root.glob("*")) if (folder / "index.bin").exists())
+def keep_only(root: Path, known: Callable[[], Collection[int]]) -> int:
+    """Drop the rows of songs that are not known, and rows that a later one replaced; returns how many went.
+
+    known: asked while nobody can write vectors, so that a song which is encoded at this moment is among them.
+    """
+    return sum(_compact(folder, known) for folder in sorted(root.glob("*")) if (folder / "index.bin").exists())
 
 
-def _compact(folder: Path, wanted: np.ndarray) -> int:
+def _compact(folder: Path, known: Callable[[], Collection[int]]) -> int:
     index, vectors = folder / "index.bin", folder / "vectors.f32"
     with held(folder, fcntl.LOCK_EX):
+        ids = known()
+        wanted = np.fromiter(ids, dtype=np.int64, count=len(ids))
         entries = np.fromfile(index, dtype=INDEX)
         latest = {int(song): row for row, song in enumerate(entries["song"])}
         rows = np.array(sorted(latest.values()), dtype=np.int64)

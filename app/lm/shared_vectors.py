@@ -13,7 +13,7 @@ import logging
 import struct
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,16 +157,18 @@ class SharedVectors(CatalogueVectors):
 
     def clear(self) -> None:
         """Forget every vector on every machine, so that the catalogue is encoded anew. Raises StorageProblem."""
-        self.keep_only(())
+        self.keep_only(set)
 
-    def keep_only(self, known: Collection[int]) -> int:
+    def keep_only(self, known: Collection[int] | Callable[[], Collection[int]]) -> int:
         """Begin a generation without the rows of songs that are not known; returns how many rows went.
 
-        Raises StorageProblem; what was there stays then.
+        known: their ids, or what gives them once it is settled which rows are looked at: who adds songs meanwhile keeps
+        theirs. Raises StorageProblem; what was there stays then.
         """
+        old, before = self._newest()  # what is written from here on is late, and copied below
         self.sync()
-        old, before = self._newest()
         entries, rows = self._all()
+        known = known() if callable(known) else known
         wanted = np.fromiter(known, dtype=np.int64, count=len(known))
         keep = latest(entries["song"])
         keep = keep[np.isin(entries["song"][keep], wanted) & (entries["text"][keep] != 0)]
@@ -198,7 +200,7 @@ class SharedVectors(CatalogueVectors):
         return entries, np.asarray(mapped)
 
 
-def keep_only(root: Path, storage: str, known: Collection[int]) -> int:
+def keep_only(root: Path, storage: str, known: Collection[int] | Callable[[], Collection[int]]) -> int:
     """Drop songs that are not known from the shared vectors of every base; returns how many rows. Needs no base."""
     objects, gone = Objects(storage), 0
     parts: dict[str, str] = {}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from app.db import Database
-from app.errors import BadInput, Conflict
+from app.errors import BadInput, CannotWrite, Conflict
 from app.services import preparing
 from app.tables import now
 
@@ -49,7 +49,10 @@ class Backup:
 
 
 def back_up(database: Database, adapters: Path, file: Path) -> Backup:
-    """Write a backup while everything runs on. Raises Conflict if the file is there, BadInput for PostgreSQL."""
+    """Write a backup while everything runs on.
+
+    Raises Conflict if the file is there, BadInput for PostgreSQL, CannotWrite if SQLite cannot make its copy.
+    """
     if not database.is_sqlite:
         raise BadInput("This is for SQLite. Back PostgreSQL up with pg_dump, and then the folder adapters/.")
     if file.exists():
@@ -77,6 +80,8 @@ def _snapshot(database: Database, adapters: Path, place: Path) -> tuple[str, ...
         with closing(sqlite3.connect(place / DATABASE)) as target:
             source.driver_connection.backup(target)  # type: ignore[union-attr]
             target.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.Error as problem:
+        raise CannotWrite(f"The database cannot be copied into the backup: {problem}.") from problem
     finally:
         source.close()
     missing = []

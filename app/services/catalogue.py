@@ -40,6 +40,14 @@ def songs(db: Session, ids: Iterable[int]) -> dict[int, Song]:
     return found
 
 
+def gone(db: Session, ids: Sequence[int]) -> list[int]:
+    """Those of some ids that are no song's, or no song's any more."""
+    there: set[int] = set()
+    for start in range(0, len(ids), _CHUNK):
+        there |= set(db.scalars(select(Song.id).where(Song.id.in_(ids[start : start + _CHUNK]))))
+    return [song for song in ids if song not in there]
+
+
 def names(db: Session, ids: Iterable[int]) -> dict[int, str]:
     """How songs are called, "title by artist", by id: cheaper than the songs themselves."""
     wanted, found = list(ids), dict[int, str]()

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
+from app.db import alone
 from app.errors import CircleTooSmall, Forbidden
 from app.services import history, listens
+from app.services.retraining import QUEUE
 from app.tables import Feedback, Job, Listen, Listener, Song, now
 from app.tables_circle import CircleMember, CircleVersion
 
@@ -46,6 +48,7 @@ def leave(db: Session, listener_id: str, min_songs: int) -> None:
 
     Call it before an account is deleted too, in the same transaction.
     """
+    alone(db, QUEUE)
     db.get_one(Listener, listener_id).in_circle = False
     db.flush()
     job = active_job(db)
@@ -83,6 +86,7 @@ def active_job(db: Session) -> Job | None:
 
 def request(db: Session, min_songs: int, seed: int = 0) -> Job:
     """Queue a training, or give the one that is queued already. Raises CircleTooSmall."""
+    alone(db, QUEUE)
     there = members(db, min_songs)
     if len(there) < LEAST:
         raise CircleTooSmall(len(there), LEAST, min_songs)

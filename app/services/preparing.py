@@ -7,12 +7,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import make_url, select
+from sqlalchemy import make_url
 from tqdm import tqdm
 
 from app.db import Database
-from app.services import catalogue, genres
-from app.tables import Song
+from app.services import catalogue, encoding, genres
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -75,18 +74,11 @@ def encode_with_bar(db: Database, engine: Engine, write_text: SongText) -> int:
             encoded += engine.encode_songs(part, partial(_advance, bar, start))
             bar.update(start + len(part) - bar.n)
             last = part[-1][0]
-    _forget_gone(db, engine)
+    # A restored backup is older than the vectors, and a stop may come between a song and its vector.
+    encoding.forget_gone(db, engine, engine.vectors.snapshot().ids.tolist())
     genres.infer(db, engine, write_text)
     engine.lay_out()
     return encoded
-
-
-def _forget_gone(db: Database, engine: Engine) -> None:
-    """Take out of the vectors what a database that is older than they are, as a restored one, does not know."""
-    encoded = engine.vectors.snapshot().ids.tolist()  # read first: a song is in the database before it is encoded
-    with db.read() as session:
-        known = set(session.scalars(select(Song.id)))
-    engine.vectors.remove([song for song in encoded if song not in known])
 
 
 def _advance(bar: Any, start: int, done: int, of: int) -> None:

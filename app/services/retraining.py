@@ -6,11 +6,11 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, exists, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Select, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from app.errors import Conflict, NotFound, TooFewListens
+from app.db import alone
+from app.errors import NotFound, TooFewListens
 from app.services import history, listens
 from app.services.text import show
 from app.tables import AdapterVersion, Job, Listener, new_id, now
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 30
 MOST_ATTEMPTS = 3
 ACTIVE = ("queued", "running", "evaluated")
-Runs = aliased(Job)
+RUNNING = ("running", "evaluated")
+QUEUE = "the queue"  # what whoever puts a job into it is alone with
+Other = aliased(Job)
 
 
 def _own(listener_id: str) -> Select[Job]:
@@ -34,36 +36,34 @@ def _own(listener_id: str) -> Select[Job]:
 
 
 def request(db: Session, listener_id: str, min_songs: int, seed: int = 0) -> Job:
-    """Queue a retrain. A second click gives the job that is queued already. Raises TooFewListens."""
+    """Queue a retrain. A second click gives the job that is queued already, unless it is being cancelled.
+
+    Raises TooFewListens.
+    """
     have = listens.songs_liked(db, listener_id)
     if have < min_songs:
         raise TooFewListens(have, min_songs)
-    queued = db.scalar(_own(listener_id).where(Job.state.in_(ACTIVE)))
+    alone(db, QUEUE)  # on PostgreSQL two clicks may both find nothing queued
+    queued = db.scalar(_own(listener_id).where(Job.state.in_(ACTIVE), ~Job.cancel_asked))
     if queued is not None:
         return queued
     job = Job(listener_id=listener_id, seed=seed)
-    try:
-        with db.begin_nested():  # on PostgreSQL two clicks may both have found nothing queued
-            db.add(job)
-            db.flush()
-    except IntegrityError:
-        queued = db.scalar(_own(listener_id).where(Job.state.in_(ACTIVE)))
-        if queued is None:
-            raise Conflict("A retrain is on its way already.") from None
-        return queued
+    db.add(job)
+    db.flush()
     return job
 
 
 def latest(db: Session, listener_id: str) -> Job | None:
     """The job that is under way, whatever the clock said when it was asked for; else the newest that has ended."""
     mine = _own(listener_id)
-    newest = (Job.state.in_(ACTIVE).desc(), Job.created_at.desc(), Job.finished_at.desc())
+    active = Job.state.in_(ACTIVE)
+    newest = ((active & ~Job.cancel_asked).desc(), active.desc(), Job.created_at.desc(), Job.finished_at.desc())
     return db.scalar(mine.order_by(*newest).limit(1))
 
 
 def cancel(db: Session, listener_id: str) -> Job:
     """Stop a queued job at once, and ask a running one to stop. Raises NotFound."""
-    job = db.scalar(_own(listener_id).where(Job.state.in_(ACTIVE)))
+    job = db.scalar(_own(listener_id).where(Job.state.in_(ACTIVE)).order_by(Job.cancel_asked).limit(1))
     if job is None:
         raise NotFound("No retrain is running.")
     job.cancel_asked = True
@@ -82,34 +82,50 @@ def owner_name() -> str:
 
 def reclaim(db: Session, owner: str) -> int:
     """Queue again what a dead worker left: its lease has run out, or its process on this host is gone."""
-    host = owner.rsplit(":", 1)[0]
-    running = db.scalars(select(Job).where(Job.state.in_(("running", "evaluated")))).all()
-    for job in running:
-        if (job.lease_until or 0) > now() + LEASE_SECONDS:  # the clock was set back; who lives renews it in time
-            job.lease_until = now() + LEASE_SECONDS
-    lost = [job for job in running if (job.lease_until or 0) < now() or _is_dead(job.lease_owner, host)]
+    if not _lost(db, owner):
+        return 0
+    alone(db, QUEUE)
+    lost = _lost(db, owner)  # another worker may have looked at the same moment
     for job in lost:
-        if job.cancel_asked:
-            job.state, job.finished_at = "cancelled", now()
-        elif job.attempts >= MOST_ATTEMPTS:
+        if job.attempts >= MOST_ATTEMPTS and not job.cancel_asked:
             job.state, job.finished_at = "failed", now()
             job.error = f"The worker stopped in the middle {job.attempts} times."
         else:
-            _queue_again(job)
+            _queue_again(db, job)
         job.lease_owner = job.lease_until = None
+        db.flush()  # before the next is looked at: it may be of the same listener
     return len(lost)
 
 
-def _queue_again(job: Job) -> None:
-    job.state, job.phase, job.step, job.loss, job.eta, job.losses = "queued", "", 0, None, None, []
+def _lost(db: Session, owner: str) -> list[Job]:
+    host = owner.rsplit(":", 1)[0]
+    wanted = select(Job).where(Job.state.in_(RUNNING)).execution_options(populate_existing=True)
+    running = db.scalars(wanted).all()
+    for job in running:
+        if (job.lease_until or 0) > now() + LEASE_SECONDS:  # the clock was set back; who lives renews it in time
+            job.lease_until = now() + LEASE_SECONDS
+    return [job for job in running if (job.lease_until or 0) < now() or _is_dead(job.lease_owner, host)]
+
+
+def _queue_again(db: Session, job: Job) -> None:
+    """Put an interrupted job back; one that was to be cancelled, or after which one like it waits, ends instead."""
+    alike = (
+        Job.kind == "circle" if job.kind == "circle" else (Job.kind == job.kind) & (Job.listener_id == job.listener_id)
+    )
+    waits = db.scalar(select(Job.id).where(alike, Job.state == "queued", Job.id != job.id).limit(1))
     job.lease_owner = job.lease_until = None
+    if job.cancel_asked or waits is not None:
+        job.state, job.finished_at = "cancelled", now()
+    else:
+        job.state, job.phase, job.step, job.loss, job.eta, job.losses = "queued", "", 0, None, None, []
 
 
 def give_back(db: Session, job_id: str, owner: str) -> None:
     """Put a job back in the queue because its worker was asked to stop; this try does not count."""
+    alone(db, QUEUE)
     job = db.scalar(select(Job).where(Job.id == job_id, Job.lease_owner == owner, Job.state == "running"))
     if job is not None:
-        _queue_again(job)
+        _queue_again(db, job)
         job.attempts -= 1
 
 
@@ -128,9 +144,9 @@ def _is_dead(owner: str | None, host: str) -> bool:
 
 def lease(db: Session, owner: str, only: str | None = None) -> Job | None:
     """Take the oldest queued job, if any; ``only`` takes that job or none."""
-    circle_runs = exists().where(Runs.kind == "circle", Runs.state.in_(("running", "evaluated")))
-    free = or_(Job.kind != "circle", ~circle_runs)  # a cancelled training of the circle ends before the next begins
-    wanted = select(Job).where(Job.state == "queued", free).order_by(Job.created_at, Job.id).limit(1)
+    alike = and_(Other.kind == Job.kind, or_(Job.kind == "circle", Other.listener_id == Job.listener_id))
+    runs = exists().where(alike, Other.state.in_(RUNNING))  # one that is being cancelled ends before the next begins
+    wanted = select(Job).where(Job.state == "queued", ~runs).order_by(Job.created_at, Job.id).limit(1)
     if only is not None:
         wanted = wanted.where(Job.id == only)
     if db.get_bind().dialect.name == "postgresql":
@@ -152,7 +168,7 @@ def heartbeat(db: Session, job_id: str, owner: str, progress: Progress | None, l
             "phase": progress.phase, "step": progress.step, "of": progress.of, "loss": progress.loss,
             "eta": progress.eta, "losses": losses,
         }  # fmt: skip
-    held = (Job.id == job_id, Job.lease_owner == owner, Job.state.in_(("running", "evaluated")))
+    held = (Job.id == job_id, Job.lease_owner == owner, Job.state.in_(RUNNING))
     db.execute(update(Job).where(*held).values(**values))
     row = db.execute(select(Job.cancel_asked).where(*held)).first()
     return row is not None and not row.cancel_asked

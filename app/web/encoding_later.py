@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from app.errors import EarshotError
-from app.services import catalogue, genres
+from app.services import encoding
 
 if TYPE_CHECKING:
     from app.web.rendering import State
@@ -68,8 +68,4 @@ class EncodingLater:
 
 def encode(state: State, song_ids: list[int]) -> None:
     """Encode songs and guess genres for those that have none; waits for the base. Raises a BaseProblem."""
-    engine = state.engine.get()
-    with state.db.read() as db:
-        texts = catalogue.texts(db, state.kinds.song_text, song_ids)
-    engine.encode_songs(texts)
-    genres.infer(state.db, engine, state.kinds.song_text, song_ids)
+    encoding.encode(state.db, state.engine.get(), state.kinds.song_text, song_ids)

@@ -108,7 +108,7 @@ def test_an_answer_is_of_one_catalogue_whatever_happens_to_it_meanwhile(
         engine.vectors.append([10**9], ["new"], random_units(1, engine.base.dimension, seed=1))
 
     def shrink() -> None:
-        keep_only(engine.settings.vectors, [i for i in ids if i != gone])
+        keep_only(engine.settings.vectors, lambda: [i for i in ids if i != gone])
 
     meanwhile(engine, monkeypatch, grow if change == "grows" else shrink)
     assert ask() == expected

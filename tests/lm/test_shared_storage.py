@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -268,6 +268,38 @@ def test_songs_that_are_gone_leave_the_storage_and_every_machine(url: str, tmp_p
     assert set(held(first)) == {1, 9}
     first.clear()
     assert held(second) == {}
+
+
+class Meanwhile(Objects):
+    """Storage where somebody does something else just before names are listed for the second time."""
+
+    do: Callable[[], object]
+    asked = 2
+
+    def names(self, prefix: str) -> list[str]:
+        """As ever."""
+        self.asked += 1
+        if self.asked == 2:
+            self.do()
+        return super().names(prefix)
+
+
+def test_what_another_machine_encodes_while_songs_that_are_gone_leave_stays(url: str, tmp_path: Path) -> None:
+    second, storage = vectors(url, tmp_path / "2"), Meanwhile(url)
+    first = SharedVectors(tmp_path / "1", FINGERPRINT, D, storage)
+    rows = add(first, [1, 2])
+    in_between: list[np.ndarray] = []
+    storage.do, storage.asked = lambda: in_between.append(add(second, [3], seed=5)), 0
+
+    def known() -> set[int]:
+        in_between.append(add(second, [4], seed=6))
+        return {1, 3, 4}
+
+    assert first.keep_only(known) == 1
+    wanted = {1: rows[0].tolist(), 3: in_between[0][0].tolist(), 4: in_between[1][0].tolist()}
+    for place in (first, second):
+        place.sync()
+        assert held(place) == wanted
 
 
 def test_a_machine_that_lost_its_copy_fetches_it_again(url: str, tmp_path: Path) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from sqlalchemy import select, text
 
 from app.db import Database
 from app.errors import Conflict
+from app.lm.store import AdapterStore
 from app.services import accounts, retraining
 from app.tables import Job
+from app.worker import Worker
 
 pytestmark = pytest.mark.postgres
 
@@ -66,3 +70,27 @@ def test_two_first_visits_at_once_make_one_administrator(db: Database) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(visit, range(4)))[1:] == ["late"] * 3
+
+
+class Once(threading.Event):
+    """Stops at the first wait, without waiting."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Never wait."""
+        self.set()
+        return True
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_lost_connection_does_not_end_the_worker(db: Database, url: str, tmp_path: Path) -> None:
+    worker = Worker(db, AdapterStore(tmp_path), lambda: pytest.fail("no base"), None)  # type: ignore[arg-type]
+    with db.write() as session:
+        (mine,) = session.execute(text("SELECT pg_backend_pid()")).one()
+    other = Database(url)
+    with other.write() as session:  # as when the server is started anew
+        session.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": mine})
+    other.close()
+    worker.stopping = Once()
+    worker.run()
+    with db.read() as session:
+        assert session.scalar(select(Job.id)) is None, "there are connections again"

@@ -16,7 +16,7 @@ from app.lm.evaluation import HeldOut, Verdict
 from app.lm.lora import lora_facts
 from app.services import accounts, circle_adapter, listens, retraining
 from app.services.recommending import EngineTypes, Recommended, recommend
-from app.tables import Job, Listener
+from app.tables import Job, Listener, now
 from app.tables_circle import CircleMember, CircleVersion
 
 OWNER = "elsewhere:1"
@@ -198,6 +198,28 @@ def test_a_second_training_waits_until_the_first_has_ended(db: Database, both: l
         assert second.id != first.id and retraining.lease(session, OWNER) is None
         retraining.stop(session, first.id, OWNER, "cancelled")
         taken = retraining.lease(session, OWNER)
+        assert taken is not None and taken.id == second.id
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_an_interrupted_training_makes_room_for_the_one_that_waits(
+    db: Database, both: list[str], cleo: Listener, song_ids: Sequence[int], how: str
+) -> None:
+    with db.write() as session:
+        first = retraining.lease(session, OWNER)
+        assert first is not None
+    play(db, cleo, song_ids[:LEAST])
+    with db.write() as session:
+        circle_adapter.join(session, cleo.id, LEAST)
+        (second,) = queued(session)
+        session.get_one(Job, first.id).lease_until = 1 if how == "killed" else now() + 60
+    with db.write() as session:
+        retraining.reclaim(session, "elsewhere:9") if how == "killed" else retraining.give_back(
+            session, first.id, OWNER
+        )
+    with db.write() as session:
+        ended, taken = session.get_one(Job, first.id), retraining.lease(session, "elsewhere:9")
+        assert (ended.state, ended.lease_owner) == ("cancelled", None) and ended.finished_at
         assert taken is not None and taken.id == second.id
 
 

@@ -160,6 +160,39 @@ def test_a_running_job_is_asked_to_stop(db: Database, ana: Listener, job: Job) -
     assert (again(db, job).state, again(db, job).lease_owner) == ("cancelled", None)
 
 
+def test_a_retrain_asked_for_while_the_last_is_being_cancelled_is_a_new_one_and_waits_for_it(
+    db: Database, ana: Listener, job: Job
+) -> None:
+    leased(db)
+    with db.write() as session:
+        retraining.cancel(session, ana.id)
+        second = retraining.request(session, ana.id, 12)
+        shown = retraining.latest(session, ana.id)
+        assert second.id != job.id and shown is not None and shown.id == second.id
+        assert retraining.lease(session, "elsewhere:2") is None
+        retraining.stop(session, job.id, OWNER, "cancelled")
+    assert leased(db).id == second.id
+    with db.write() as session:
+        assert retraining.cancel(session, ana.id).id == second.id
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_an_interrupted_retrain_that_was_to_be_cancelled_makes_room_for_the_next(
+    db: Database, ana: Listener, job: Job, how: str
+) -> None:
+    leased(db)
+    with db.write() as session:
+        retraining.cancel(session, ana.id)
+        second = retraining.request(session, ana.id, 12)
+    with db.write() as session:
+        if how == "killed":
+            session.execute(update(Job).where(Job.id == job.id).values(lease_until=1))
+            assert retraining.reclaim(session, "elsewhere:9") == 1
+        else:
+            retraining.give_back(session, job.id, OWNER)
+    assert (again(db, job).state, again(db, job).lease_owner, leased(db).id) == ("cancelled", None, second.id)
+
+
 def test_nobody_cancels_for_another(db: Database, ben: Listener, job: Job) -> None:
     with pytest.raises(NotFound), db.write() as session:
         retraining.cancel(session, ben.id)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
 
 from app.db import Database
 from app.errors import BaseMissing
@@ -156,6 +157,37 @@ def test_a_stopped_worker_serves_nothing_and_ends(worker: Worker, job: Job, db: 
     worker.stopping.set()
     worker.run()
     assert now_of(db, job).state == "queued"
+
+
+class Waits(threading.Event):
+    """To be stopped by: whatever is given is done at the first wait, and the second one stops."""
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        super().__init__()
+        self.left = [first]
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Never wait."""
+        self.left.pop()() if self.left else self.set()
+        return self.is_set()
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_database_that_fails_for_a_while_does_not_end_the_worker(
+    db: Database, worker: Worker, job: Job, kinds: EngineTypes
+) -> None:
+    def rename(old: str, new: str) -> None:
+        with db.write() as session:
+            session.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    def no_base() -> Engine:
+        raise BaseMissing("The base is not there.")
+
+    worker._open = no_base
+    rename("jobs", "away")
+    worker.stopping = Waits(lambda: rename("away", "jobs"))
+    worker.run()
+    assert now_of(db, job).error == "The base is not there.", "it went on with the jobs"
 
 
 def test_the_sweep_removes_what_no_row_speaks_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import shutil
 import sqlite3
 import tarfile
@@ -16,7 +17,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.db import Database
-from app.errors import BadInput, Conflict
+from app.errors import BadInput, CannotWrite, Conflict
 from app.lm.asking import CIRCLE
 from app.services import accounts, backup, listens
 from app.settings import Settings
@@ -46,6 +47,19 @@ def test_what_is_restored_is_what_was_there(bare: Settings, file: Path, tmp_path
     assert contents(fresh.adapters) == contents(bare.adapters) and found.adapters == 2
     assert list(fresh.data.glob(".*")) == [] and (fresh.data / "earshot.db").stat().st_mode & 0o077 == 0
     assert file.stat().st_mode & 0o077 == 0 and [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+def test_a_copy_that_does_not_fit_is_named_and_leaves_nothing(
+    bare: Settings, bare_db: Database, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, hard))
+    try:
+        with pytest.raises(CannotWrite, match="cannot be copied"):
+            backup.back_up(bare_db, bare.adapters, tmp_path / "kept" / "place.tar.gz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def test_a_backup_made_while_others_write_is_of_one_moment(

@@ -43,7 +43,36 @@ def test_what_is_asked_for_is_done_once(bare_db: Database) -> None:
     assert (chores.run_due(bare_db, doings), chores.run_due(bare_db, doings)) == (1, 0) and done == [1]
 
 
-@pytest.mark.parametrize("problem", [TooBusy("later"), OSError(28, "No space left on device")])
+def test_who_asks_while_a_chore_is_done_gets_another_turn(bare_db: Database) -> None:
+    done: list[int] = []
+
+    def shred() -> str:
+        done.append(1)
+        if len(done) == 1:  # a second account is deleted meanwhile
+            with bare_db.write() as session:
+                chores.ask(session, "shred")
+        return "shredded"
+
+    doings = {"shred": Doing(shred)}
+    with bare_db.write() as session:
+        chores.ask(session, "shred")
+    assert [chores.run_due(bare_db, doings) for _ in range(3)] == [1, 1, 0] and len(done) == 2
+
+
+def test_a_chore_in_whose_middle_the_worker_is_killed_is_still_due(bare_db: Database) -> None:
+    def killed() -> str:
+        raise KeyboardInterrupt
+
+    with bare_db.write() as session:
+        chores.ask(session, "shred")
+    with pytest.raises(KeyboardInterrupt):
+        chores.run_due(bare_db, {"shred": Doing(killed)})
+    assert chores.run_due(bare_db, {"shred": Doing(lambda: "done")}) == 1 and state(bare_db, "shred").said == "done"
+
+
+@pytest.mark.parametrize(
+    "problem", [TooBusy("later"), OSError(28, "No space left on device"), ZeroDivisionError("a bug")]
+)
 def test_a_failure_is_noted_and_tried_again_later_and_later(bare_db: Database, problem: Exception) -> None:
     def fail() -> str:
         raise problem

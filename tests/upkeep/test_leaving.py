@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from app import upkeep
 from app.db import Database
 from app.errors import Conflict, TooBusy
 from app.lm.asking import CIRCLE
+from app.lm.compacting import keep_only
 from app.lm.vectors import CatalogueVectors
 from app.services import accounts, catalogue, chores, importing, listens, playlists, privacy
 from app.services.plain_format import Row
@@ -86,6 +88,18 @@ def test_what_a_kill_or_a_late_upload_left_of_somebody_gone_is_removed_too(
     assert found_in(bare.home) == [] and circles.is_dir()
     assert not (bare.adapters / leaver).exists() and not late.parent.exists()
     assert before <= set(contents(bare.home))
+
+
+def test_which_songs_are_known_is_read_while_nobody_can_write_vectors(bare: Settings, leaver: str) -> None:
+    (folder,) = bare.vectors.glob("*")
+
+    def known() -> set[int]:
+        with (folder / "lock").open("a") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return {1}
+
+    assert keep_only(bare.vectors, known) > 0
+    assert CatalogueVectors(bare.vectors, "f" * 64, 8).snapshot().ids.tolist() == [1]
 
 
 def test_others_keep_everything(bare: Settings, bare_db: Database, people: dict[str, str], leaver: str) -> None:

@@ -15,17 +15,21 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from starlette.testclient import TestClient
 
 from app.db import Database
 from app.errors import BaseMissing
 from app.lm.engine import Engine
-from app.services import hiding, importing, listens, playlists, privacy, tokens
+from app.lm.song_text import song_text
+from app.services import catalogue, hiding, importing, listens, playlists, privacy, tokens
+from app.services.imports.runner import encode_new_songs
 from app.services.imports.staging import Staging
+from app.services.plain_format import Row
 from app.settings import Settings
-from app.tables import Listen, Listener, now
+from app.tables import Chore, Listen, Listener, Song, now
 from app.tables_imports import Import
+from app.web.encoding_later import encode
 from tests.services.imports.exports_made import PLAYS, spotify, spotify_basic, zipped
 
 HISTORY = spotify(PLAYS) + b" "
@@ -72,6 +76,45 @@ def test_files_are_looked_into_then_taken_reported_and_undone(
     assert "Undo this import" in me.get(where).text and "taken" in me.get("/import").text
     assert me.post(f"{where}/undo").status_code == 303
     assert count(db, ana) == 0 and "was undone" in me.get(where).text
+
+
+def test_an_import_that_is_undone_while_its_songs_are_encoded_leaves_no_vector(
+    app: FastAPI, me: TestClient, db: Database, ana: Listener, engine: Engine
+) -> None:
+    before = set(engine.vectors.snapshot().ids.tolist())
+    with db.write() as session:
+        made = Import(listener_id=ana.id, state="encoding")
+        session.add(made)
+        session.flush()
+        rows = [Row(n, "Nina Simone", f"Song {n}", 1_700_000_000 + n, 1, None) for n in range(20)]
+        importing.Taker(ana.id, made.id).take(session, rows, "plain")
+    undone: list[int] = []
+
+    def text_of(*facts: Any) -> str:  # the songs have been read, and are encoded next
+        if not undone:
+            undone.append(me.post(f"/import/{made.id}/undo").status_code)
+        return song_text(*facts)
+
+    encode_new_songs(db, engine, text_of, made.id)
+    assert undone == [303] and set(engine.vectors.snapshot().ids.tolist()) == before
+    with db.read() as session:
+        assert session.get_one(Chore, "shred").due_at is not None
+
+
+def test_a_song_that_goes_while_it_is_encoded_beside_a_request_leaves_no_vector(
+    app: FastAPI, me: TestClient, db: Database, engine: Engine
+) -> None:
+    with db.write() as session:
+        song = catalogue.find_or_add(session, "Nina Simone", "Soon gone", source="log")[0].id
+
+    def text_of(*facts: Any) -> str:
+        with db.write() as session:
+            session.execute(delete(Song).where(Song.id == song))
+        return song_text(*facts)
+
+    state = app.state.earshot
+    encode(dataclasses.replace(state, kinds=dataclasses.replace(state.kinds, song_text=text_of)), [song])
+    assert song not in engine.vectors.snapshot().ids.tolist()
 
 
 def test_a_script_gets_the_address_and_follows_the_progress(app: FastAPI, me: TestClient) -> None:

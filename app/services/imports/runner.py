@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 
 from app.db import Database
 from app.errors import EarshotError
-from app.services import catalogue, genres
+from app.services import encoding
 from app.services.imports.account import Adopt
 from app.services.imports.running import Run, Stopped
 from app.services.imports.staging import Staging
@@ -64,10 +64,7 @@ def encode_new_songs(
     for start in range(0, len(ids), _PART):
         part = ids[start : start + _PART]
         progress(start, len(ids))
-        with db.read() as session:
-            texts = catalogue.texts(session, write_text, part)
-        encoded += engine.encode_songs(texts)
-        genres.infer(db, engine, write_text, part)
+        encoded += encoding.encode(db, engine, write_text, part)
     return encoded
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Table as Rows
-from sqlalchemy import delete, exists, func, insert, inspect, select, update
+from sqlalchemy import delete, exists, func, insert, inspect, select, true, update
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
+from app.services import chores
 from app.services.text import show
 from app.tables import (
     AdapterVersion,
@@ -58,6 +59,8 @@ def undo(db: Session, listener: str, import_id: str) -> dict[str, Any]:
     feedback = _number(db.execute(delete(Feedback).where(Feedback.import_id == import_id)))
     versions = _undo_brought(db, made)
     songs = _remove_unused_songs(db, import_id)
+    if songs:
+        chores.ask(db, "shred")
     made.state, made.finished_at = "undone", now()
     return {"listens": listens, "feedback": feedback, "songs": len(songs), "back": again, "versions": versions,
             "removed": songs}  # fmt: skip
@@ -82,7 +85,7 @@ def _bring_back(db: Session, *which: Any, gone: str = "") -> int:
     """Soft duplicates become listens, unless a listen stands at that very second that will stay."""
     there = exists().where(
         Listen.listener_id == SoftDuplicate.listener_id, Listen.song_id == SoftDuplicate.song_id,
-        Listen.listened_at == SoftDuplicate.listened_at, Listen.import_id.is_distinct_from(gone or None),
+        Listen.listened_at == SoftDuplicate.listened_at, Listen.import_id.is_distinct_from(gone) if gone else true(),
     )  # fmt: skip
     chosen = list(db.scalars(select(SoftDuplicate).where(*which, ~there).order_by(SoftDuplicate.id)))
     if gone:  # the same second may be taken by a listen that is about to go

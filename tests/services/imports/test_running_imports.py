@@ -18,7 +18,7 @@ from app.errors import BadInput, Conflict, NotFound
 from app.services import importing, listens
 from app.services.imports import running, undoing
 from app.services.imports.staging import Staging
-from app.tables import Feedback, Listen, Listener, Song, Table
+from app.tables import Chore, Feedback, Listen, Listener, Song, Table
 from app.tables_imports import Import, SoftDuplicate
 from tests.inputs import times
 
@@ -41,7 +41,7 @@ def everything(db: Database) -> dict[str, list[tuple[Any, ...]]]:
         return {
             table.name: sorted((tuple(map(str, row)) for row in session.execute(select(table))), key=str)
             for table in Table.metadata.tables.values()
-            if table.name not in ("imports", "listeners")
+            if table.name not in ("imports", "listeners", "chores")
         }
 
 
@@ -107,6 +107,8 @@ def test_undo_leaves_everything_as_it_was(
         gone = undoing.undo(session, ana.id, made)
     assert (gone["listens"], gone["feedback"], gone["songs"]) == (6, 1, 3)
     assert everything(db) == before
+    with db.read() as session:
+        assert session.get_one(Chore, "shred").due_at, "three songs are gone"
     with pytest.raises(Conflict, match="undone"), db.write() as session:
         undoing.undo(session, ana.id, made)
 
@@ -173,6 +175,19 @@ def test_what_another_source_tells_too_is_reported_kept_and_can_be_counted(
     assert len(played(ana)) == 6
     with db.read() as session:
         assert session.scalar(select(func.count()).select_from(SoftDuplicate)) == 0
+
+
+def test_a_soft_duplicate_at_whose_second_a_listen_by_hand_stands_is_not_counted_twice(
+    db: Database, ana: Listener, bring: Bring, played: Read, tmp_path: Path
+) -> None:
+    bring(file(tmp_path, spotify(PLAYS[:1]), "spotify"))
+    made, report = bring(file(tmp_path, lastfm_uts([PLAYS[0]._replace(at=AT + 40)]), "lastfm"))
+    with db.write() as session:
+        song = session.scalars(select(Listen.song_id)).one()
+        listens.log(session, ana.id, song_id=song, at=AT + 40)
+    with db.write() as session:
+        assert report.soft == 1 and undoing.count_duplicates(session, ana.id, made) == 0
+    assert len(played(ana)) == 2
 
 
 def test_undoing_what_was_first_brings_the_other_sources_word_back(
