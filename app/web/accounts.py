@@ -66,6 +66,24 @@ def try_zone(db: Session, listener: Listener, zone: str) -> None:
         accounts.set_time_zone(db, listener, zone or "UTC")
 
 
+_MADE_TOGETHER_SECONDS = 60
+
+
+def join_by(db: Session, token: str, name: str, password: str, zone: str) -> Listener:
+    """Use a link. Newcomers get their browser's zone; who sets a new password has chosen theirs already.
+
+    Raises as ``accounts.join`` does.
+    """
+    link = accounts.open_invite(db, token)
+    known = db.get_one(Listener, link.for_listener) if link.for_listener else None
+    # Somebody added from the shell has never been here before their first link, which was made along with them.
+    is_new = known is None or link.created_at - known.created_at < _MADE_TOGETHER_SECONDS
+    listener = accounts.join(db, token, name, password)
+    if is_new:
+        try_zone(db, listener, zone)
+    return listener
+
+
 def again(name: str) -> str:
     """A name as it was sent, fit to be shown and looked up."""
     return name.encode("utf-8", "replace").decode()[:100]
@@ -124,8 +142,7 @@ def join(
 ) -> Response:
     try:
         with state.db.write() as db:
-            listener = accounts.join(db, token, name, password)
-            try_zone(db, listener, time_zone)
+            listener = join_by(db, token, name, password, time_zone)
     except (BadInput, Conflict) as problem:
         with state.db.read() as db:
             link = accounts.open_invite(db, token)

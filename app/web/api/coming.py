@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.services import accounts
 from app.tables import Listener
 from app.web.access import Shared, set_cookie
-from app.web.accounts import again, checked, try_zone, under_new_session
+from app.web.accounts import again, checked, join_by, try_zone, under_new_session
 from app.web.api import shapes_account as shapes
 from app.web.api.routing import room
 from app.web.limits import LOGIN
@@ -51,8 +51,7 @@ def look_at_link(state: Shared, token: str) -> shapes.LinkOut:
 
 @router.post("/join/{token}", status_code=201)
 def join(request: Request, response: Response, state: Shared, token: str, wanted: shapes.Newcomer) -> shapes.MeOut:
-    """Use a link. It works once."""
+    """Use a link. It works once. The time zone counts for newcomers only."""
     with state.db.write() as db:
-        listener = accounts.join(db, token, wanted.name, wanted.password)
-        try_zone(db, listener, wanted.time_zone)
+        listener = join_by(db, token, wanted.name, wanted.password, wanted.time_zone)
     return _in(request, response, state, listener)
