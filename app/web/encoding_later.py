@@ -73,3 +73,17 @@ def encode(state: State, song_ids: list[int]) -> None:
         texts = catalogue.texts(db, state.kinds.song_text, song_ids)
     engine.encode_songs(texts)
     genres.infer(state.db, engine, state.kinds.song_text, song_ids)
+
+
+def encode_soon(state: State, song_ids: list[int]) -> None:
+    """Encode songs that are stored already: at once, so that others can be recommended them, or else beside.
+
+    Never raises for the base's sake: whoever brought them would be told that nothing was done.
+    """
+    if not state.engine.ready:
+        state.later.add(state, song_ids)
+        return
+    try:
+        encode(state, song_ids)
+    except EarshotError as problem:
+        log.warning("%d new songs are not encoded yet: %s", len(song_ids), problem)
