@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.services import catalogue
 from app.services.sharing import visible
 from app.services.submitting import Play
-from app.tables import Listen, Listener, now
+from app.tables import Listener, now
 from app.tables_players import NowPlaying
 
 _UNKNOWN_LENGTH_SECONDS = 600
@@ -79,8 +79,3 @@ def _playing(db: Session, viewer: str, whose: ColumnElement[bool]) -> list[Playi
             )
         )  # fmt: skip
     return found
-
-
-def newest_listen(db: Session) -> int:
-    """The highest number that any listen has: cheap to ask for again and again, to see whether to look closer."""
-    return db.scalar(select(func.max(Listen.id))) or 0

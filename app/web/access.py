@@ -46,6 +46,16 @@ def forget_cookie(response: Response, settings: Settings) -> None:
     response.delete_cookie(cookie_name(settings), path="/", secure=settings.https, httponly=True)
 
 
+def _renew_cookie(request: Request, settings: Settings, token: str) -> None:
+    """Have the browser keep its cookie as long as the session, whose end was just moved.
+
+    A header that security.py adds to whatever the route answers: most routes make their answer themselves.
+    """
+    renewed = Response()
+    set_cookie(renewed, settings, token)
+    request.state.renewed_cookie = renewed.headers["set-cookie"]
+
+
 def _by_token(request: Request) -> SignedIn:
     """Who asks by a token on the JSON API. Raises NotSignedIn or Forbidden."""
     key = key_of(request)
@@ -72,8 +82,10 @@ def anyone(request: Request, state: Shared) -> SignedIn | None:
         return None
     who, stale = found
     if stale:
-        with suppress(TooBusy, CannotWrite), state.db.write() as db:  # who only reads needs no disk to write on
-            accounts.touch_session(db, token, state.settings.session_days)
+        with suppress(TooBusy, CannotWrite):  # who only reads needs no disk to write on
+            with state.db.write() as db:
+                accounts.touch_session(db, token, state.settings.session_days)
+            _renew_cookie(request, state.settings, token)
     request.state.who = who
     return who
 

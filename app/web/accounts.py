@@ -70,15 +70,24 @@ def come_first(state: State, name: str, password: str, zone: str) -> Listener:
     return listener
 
 
+# Somebody added from the shell has never been here before their first link, which was made along with them.
+_MADE_TOGETHER_SECONDS = 60
+
+
 def come_by_link(state: State, token: str, name: str, password: str, zone: str) -> Listener:
-    """Use an invite, likewise. Raises NotFound, BadInput or Conflict."""
+    """Use an invite, likewise. Newcomers get their browser's zone; who sets a new password has chosen theirs already.
+
+    Raises NotFound, BadInput or Conflict.
+    """
     with state.db.read() as db:
         link = accounts.open_invite(db, token)
-        known = db.get_one(Listener, link.for_listener).name if link.for_listener else again(name)
-    hashed = hash_password(password, [known])
+        known = db.get_one(Listener, link.for_listener) if link.for_listener else None
+        is_new = known is None or link.created_at - known.created_at < _MADE_TOGETHER_SECONDS
+    hashed = hash_password(password, [known.name if known else again(name)])
     with state.db.write() as db:
         listener = accounts.join(db, token, name, hashed)
-        try_zone(db, listener, zone)
+        if is_new:
+            try_zone(db, listener, zone)
     return listener
 
 

@@ -13,6 +13,7 @@ from app.services import browsing, catalogue, genres, hiding, listens, playlists
 from app.services.accounts import SignedIn
 from app.tables import Song
 from app.web.access import Me, Shared
+from app.web.encoding_later import encode_soon
 from app.web.rendering import State, go, page
 
 router = APIRouter()
@@ -95,7 +96,5 @@ def edit_genres(
     except BadInput as problem:
         written = genres_written.encode("utf-8", "replace").decode()[:500]
         return _song_page(request, state, who, song_id, problem.status, str(problem), written)
-    with state.db.read() as db:
-        texts = catalogue.texts(db, state.kinds.song_text, [song_id])
-    state.engine.get().encode_songs(texts)
+    encode_soon(state, [song_id])
     return go(f"/songs/{song_id}")

@@ -69,3 +69,17 @@ class EncodingLater:
 def encode(state: State, song_ids: list[int]) -> None:
     """Encode songs and guess genres for those that have none; waits for the base. Raises a BaseProblem."""
     encoding.encode(state.db, state.engine.get(), state.kinds.song_text, song_ids)
+
+
+def encode_soon(state: State, song_ids: list[int]) -> None:
+    """Encode songs that are stored already: at once, so that others can be recommended them, or else beside.
+
+    Never raises for the base's sake: whoever brought them would be told that nothing was done.
+    """
+    if not state.engine.ready:
+        state.later.add(state, song_ids)
+        return
+    try:
+        encode(state, song_ids)
+    except EarshotError as problem:
+        log.warning("%d new songs are not encoded yet: %s", len(song_ids), problem)

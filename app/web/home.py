@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from app.errors import NotFound
 from app.services import accounts, catalogue, circle, listens, playing, retraining, summary
 from app.services.accounts import SignedIn
 from app.web.access import Shared, Stranger
-from app.web.live import Watch
+from app.web.live import SHOWN, Watch
 from app.web.recommend import Said
 from app.web.rendering import go, page
 
@@ -24,7 +27,7 @@ def home(request: Request, state: Shared, who: Stranger, logged: int = 0, part: 
     with state.db.read() as db:
         if who is None:
             return go("/login" if accounts.has_administrator(db) else "/setup")
-        recent, total = listens.page(db, who.id, 1, 6)
+        recent, total = listens.page(db, who.id, 1, SHOWN)
         said = _logged(db, who, logged)
         if part:
             return page(request, "lately.html", recent=recent, total=total, said=said)
@@ -40,4 +43,6 @@ def home(request: Request, state: Shared, who: Stranger, logged: int = 0, part: 
 
 
 def _logged(db: Session, who: SignedIn, listen: int) -> Said | None:
-    return Said(listen=listens.own_listen(db, who.id, listen)) if listen else None
+    with suppress(NotFound):  # deleted since: the address outlives it in the history of the browser
+        return Said(listen=listens.own_listen(db, who.id, listen)) if listen else None
+    return None

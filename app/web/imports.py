@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from starlette.concurrency import run_in_threadpool
@@ -11,6 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from app.errors import BadInput, EarshotError
+from app.services import chores
 from app.services.imports import running, undoing
 from app.services.imports.detecting import READ_HERE
 from app.services.imports.reporting import as_csv
@@ -20,6 +22,10 @@ from app.tables_imports import Import
 from app.web.access import Me, Shared
 from app.web.rendering import State, go, page, wants_json
 
+if TYPE_CHECKING:
+    from app.lm.engine import Engine
+
+log = logging.getLogger("earshot")
 router = APIRouter(prefix="/import")
 # The one route that takes large bodies; main.py gives it a limit of its own.
 uploads = APIRouter(prefix="/import")
@@ -147,12 +153,20 @@ def take_back(state: State, listener: str, import_id: str) -> dict[str, Any]:
     with state.db.write() as db:
         gone = undoing.undo(db, listener, import_id)
     if gone["versions"] or gone["removed"]:
-        engine = state.engine.get()
-        engine.vectors.remove(gone["removed"])
-        for version in gone["versions"]:
-            engine.store.remove(listener, version)
-            engine.forget(listener)
+        try:
+            _remove_files(state.engine.get(), listener, gone)
+        except EarshotError as problem:  # the rows are gone: to say that nothing was done would be wrong
+            log.warning("an import was undone, but not all of its files: %s", problem)
+            with state.db.write() as db:
+                chores.ask(db, "shred")
     return gone
+
+
+def _remove_files(engine: Engine, listener: str, gone: dict[str, Any]) -> None:
+    engine.vectors.remove(gone["removed"])
+    for version in gone["versions"]:
+        engine.store.remove(listener, version)
+        engine.forget(listener)
 
 
 @router.post("/{import_id}/discard")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.services import kept, playlist_files
+from app.services import kept, playlist_files, retraining
 from app.services.playlist_files import File
 from app.tables import KeptList
 from app.web.access import Me, Shared
@@ -30,7 +30,8 @@ def one(request: Request, state: Shared, who: Me, list_id: str) -> Response:
     with state.db.read() as db:
         shown = kept.own(db, who.id, list_id)
         question = Question(shown.mode, shown.wish, shown.adventure)
-        return page(request, "list.html", list=shown, songs=kept.opened(db, shown), question=question)
+        own = any(version.id == shown.version for version in retraining.versions(db, who.id))
+        return page(request, "list.html", list=shown, songs=kept.opened(db, shown), question=question, own=own)
 
 
 @router.post("/{list_id}/delete")

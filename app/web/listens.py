@@ -12,7 +12,7 @@ from app.services import listens
 from app.services.search import search
 from app.services.text import show
 from app.web.access import Me, Shared
-from app.web.encoding_later import encode
+from app.web.encoding_later import encode_soon
 from app.web.rendering import go, local_path, page, wants_json, with_query
 
 router = APIRouter(prefix="/listens")
@@ -26,8 +26,11 @@ def mine(request: Request, state: Shared, who: Me, p: int = 1) -> Response:
     number = max(1, min(p, 10**6))
     with state.db.read() as db:
         rows, total = listens.page(db, who.id, number, _PAGE)
+        pages = max(1, -(-total // _PAGE))
+        if number > pages:  # its last row was deleted, say
+            number = pages
+            rows, total = listens.page(db, who.id, number, _PAGE)
         verdicts = listens.verdicts(db, who.id)
-    pages = max(1, -(-total // _PAGE))
     return page(request, "listens.html", rows=rows, total=total, number=number, pages=pages, verdicts=verdicts)
 
 
@@ -58,8 +61,8 @@ def log(
             db, who.id, song_id=_song_id(song_id), artist=artist, title=title, at=at, ended=ended,
             learn=learn != "no",
         )  # fmt: skip
-    if added:  # at once, so that others can be recommended it
-        encode(state, [listen.song_id])
+    if added:
+        encode_soon(state, [listen.song_id])
     if wants_json(request):
         return JSONResponse({"listen": listen.id, "song": listen.song_id, "new_song": added}, 201)
     back = local_path(back, "/")

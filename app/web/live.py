@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy.orm import Session
 
 from app.services import circle, listens, playing
 from app.web.access import Me, Shared
@@ -17,27 +18,34 @@ from app.web.streams import Streamed
 router = APIRouter()
 
 _LOOK_SECONDS = 0.5
-_SHOWN = 20
+SHOWN = 6  # of one's own listens on the page
 
 
 class Watch:
-    """What one listener would see change. Others' listens that they may not see change nothing."""
+    """What one listener would see change on the first page. Others' listens that they may not see change nothing."""
 
     def __init__(self, state: State, listener_id: str) -> None:
         self._state, self._listener = state, listener_id
-        self._newest = -1
+        self._changes: int | None = None
         self._lately = ""
 
     def look(self) -> str:
-        """A digest of what is playing and was played lately; asks for the listens only if there are new ones."""
+        """A digest of what is playing and was played lately.
+
+        The listens are asked for only if anybody changed anything since, where the database tells (SQLite): a play can
+        be corrected, deleted, or hidden from this listener as well as added.
+        """
+        changes = self._state.db.changes()  # before the listens: what comes in between is found by the next look
         with self._state.db.read() as db:
-            newest = playing.newest_listen(db)
-            if newest != self._newest:
-                recent, total = listens.page(db, self._listener, 1, _SHOWN)
-                heard = [(one.friend, one.song.id, one.at) for one in circle.lately(db, self._listener)]
-                self._newest, self._lately = newest, repr((total, [(one.id, one.listened_at) for one in recent], heard))
-            now = playing.in_circle(db, self._listener)
+            if changes is None or changes != self._changes:
+                self._changes, self._lately = changes, repr(self._listens(db))
+            now = playing.in_circle(db, self._listener)  # which also ends by the clock alone
         return hashlib.sha256(f"{self._lately} {now!r}".encode()).hexdigest()[:16]
+
+    def _listens(self, db: Session) -> tuple[object, ...]:
+        recent, total = listens.page(db, self._listener, 1, SHOWN)
+        mine = [(one.id, one.song_id, one.listened_at, one.ended, one.learn, one.plays) for one in recent]
+        return total, mine, [(one.friend, one.song.id, one.at) for one in circle.lately(db, self._listener)]
 
 
 @router.get("/live/events", response_class=EventSourceResponse)

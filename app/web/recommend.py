@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
-from app.errors import CannotWrite, TooBusy
+from app.errors import CannotWrite, NotFound, TooBusy
 from app.services import catalogue, hiding, kept, listens
 from app.services.accounts import SignedIn
 from app.services.recommending import WISH_MOST, Recommended, recommend
@@ -116,7 +117,8 @@ def _while_loading(request: Request, state: State, who: SignedIn, question: Ques
 
 def _said(db: Session, who: SignedIn, song_id: int, was: str, hid: str, logged: int) -> Said | None:
     if logged:
-        return Said(listen=listens.own_listen(db, who.id, logged))
+        with suppress(NotFound):  # deleted since: the address outlives it in the history of the browser
+            return Said(listen=listens.own_listen(db, who.id, logged))
     if song_id:
         return Said(catalogue.song(db, song_id), listens.verdicts(db, who.id).get(song_id, "clear"), was)
     return next((Said(artist=one) for one in hiding.hidden(db, who.id) if one.artist_key == hid), None)

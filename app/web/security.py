@@ -81,6 +81,10 @@ class Guard:
                 headers["Cross-Origin-Opener-Policy"] = "same-origin"
                 if not scope["path"].startswith("/static/"):
                     headers.setdefault("Cache-Control", "no-store")
+                # The answer's own word goes first: signing out, or a new session after a new password.
+                renewed = scope.get("state", {}).get("renewed_cookie")
+                if renewed is not None and "set-cookie" not in headers:
+                    headers["Set-Cookie"] = renewed
                 if for_players:
                     headers.update(_OPEN_TO_OTHER_SITES)
                 if self.https:

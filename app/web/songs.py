@@ -30,6 +30,8 @@ def feedback(
 ) -> Response:  # fmt: skip
     with state.db.write() as db:
         was = listens.say(db, who.id, song_id, verdict)
+    if was == verdict:  # said twice, by a double click: Undo must take it back, not say it a third time
+        was = "clear"
     if wants_json(request):
         return JSONResponse({"song": song_id, "verdict": verdict, "was": was})
     back = local_path(back, "/recommend")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import DESK, PHONE, Running, Visitor
 from tests.services.imports.exports_made import PLAYS, spotify, zipped
@@ -65,8 +65,15 @@ def test_files_are_dropped_and_everything_is_taken_away(running: Running, visit:
         }""",
         spotify(PLAYS).decode(),
     )
-    page.dispatch_event("[data-import]", "drop", {"dataTransfer": data})
+    uploads: list[str] = []
+    page.on("request", lambda request: uploads.append(request.url) if request.method == "POST" else None)
+    page.evaluate(  # and a second time, before the first has arrived
+        """(data) => [1, 2].forEach(() => document.querySelector("[data-import]").dispatchEvent(
+            new DragEvent("drop", { dataTransfer: data })))""",
+        data,
+    )
     page.wait_for_url("**/import/*")
+    assert len(uploads) == 1
     page.get_by_role("button", name="Import", exact=True).click()
     expect(page.get_by_role("heading", name="What became of it")).to_be_visible(timeout=120_000)
     page.goto(f"{mira.url}/export")
@@ -76,3 +83,36 @@ def test_files_are_dropped_and_everything_is_taken_away(running: Running, visit:
     with zipfile.ZipFile(tmp_path / "account.zip") as archive:
         assert archive.read("listens.jsonl").count(b"\n") == len(PLAYS)
     assert mira.errors == []
+
+    # A restart in the midst of an import: nobody answers, then a proxy says so, then the server does.
+    asked = 0
+
+    def stands(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        if asked in (1, 3):
+            route.abort()
+        elif asked == 4:
+            route.fulfill(status=502, body="<h1>Bad gateway</h1>")
+        else:
+            facts = {"active": asked < 6, "state": "running", "step": 1, "of": 9}
+            route.fulfill(json=facts)
+
+    page.route("**/import/followed", stands)
+    page.goto(f"{mira.url}/import")
+    with page.expect_navigation():  # at the end it shows itself anew
+        page.evaluate(
+            """() => {
+                document.querySelector("main").innerHTML = `<section data-watch="/import/followed" data-state="running">
+                    <progress data-bar></progress><p data-detail></p></section>`;
+                import("/static/import.js?again");
+            }"""
+        )
+    assert asked == 6
+    page.evaluate(  # found again as it was left: in the midst of sending
+        """() => {
+            document.querySelector("[data-import] button").disabled = true;
+            window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+        }"""
+    )
+    expect(page.get_by_role("button", name="Look into them")).to_be_enabled()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.browser.conftest import BASE_LOADS, DESK, PASSWORD, PHONE, Running, Visitor
 from tests.browser.test_the_whole_loop import HOSTILE, no_sideways_scrolling, titles
@@ -38,6 +39,32 @@ def focused(page: Page) -> str:
     return str(page.evaluate("() => document.activeElement.getAttribute('aria-label') || document.activeElement.id"))
 
 
+TWICE = "button => { button.click(); button.click(); }"  # a double click, faster than any answer
+LATE_BODY = """() => {
+    const whole = Response.prototype.text;
+    Response.prototype.text = async function () {
+        Response.prototype.text = whole;
+        const text = await whole.call(this);
+        await new Promise((go) => { window.lateBody = go; });
+        return text;
+    };
+}"""
+
+
+@contextmanager
+def sent(page: Page) -> Iterator[list[str]]:
+    """The addresses of the forms that a page sends meanwhile."""
+    posts: list[str] = []
+
+    def note(request: Request) -> None:
+        if request.method == "POST":
+            posts.append(request.url)
+
+    page.on("request", note)
+    yield posts
+    page.remove_listener("request", note)
+
+
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_a_list_is_judged_by_keyboard_and_the_focus_stays(running: Running, visit: Visit, size: dict[str, int]) -> None:
     ben = invited(running, visit, scripts=True, size=size)
@@ -56,6 +83,15 @@ def test_a_list_is_judged_by_keyboard_and_the_focus_stays(running: Running, visi
     page.keyboard.press("Enter")
     expect(page.locator("#said")).to_contain_text("Taken back")
     assert second in titles(page)
+
+    third = page.locator(".suggestion").nth(2)
+    with sent(page) as posts:
+        third.locator('[data-verdict="love"]').evaluate(TWICE)
+        expect(page.locator("#said")).to_contain_text("Loved:")
+        expect(page.locator('#said input[name="verdict"]')).to_have_value("clear")  # what Undo says
+        page.locator('.suggestion form[action="/listens"] button').first.evaluate(TWICE)
+        expect(page.locator("#said")).to_contain_text("Logged:")
+    assert [post.rsplit("/", 1)[1] for post in posts] == ["feedback", "listens"]
 
     before = titles(page)
     page.get_by_label("From safe to adventurous").focus()
@@ -86,6 +122,25 @@ def test_a_list_is_judged_by_keyboard_and_the_focus_stays(running: Running, visi
     assert download.value.suggested_filename == "Kept.xspf"
     no_sideways_scrolling(page)
     assert ben.errors == []
+
+    page.goto(f"{running.url}/recommend")
+    older = titles(page)
+    page.evaluate(LATE_BODY)
+    page.get_by_text("Familiar", exact=True).click()
+    page.wait_for_function("() => window.lateBody")  # its answer has begun, and does not end
+    page.get_by_text("Discover", exact=True).click()
+    expect(page.locator("#list:not([aria-busy])")).to_be_visible()
+    page.evaluate("() => window.lateBody()")
+    assert titles(page) == older
+    page.route("**/listens", lambda route: route.fulfill(status=409, json={"message": "Logged already."}), times=1)
+    played = page.locator('.suggestion form[action="/listens"] button').first
+    played.evaluate("button => button.click()")
+    expect(page.locator("#said")).to_contain_text("Logged already.")
+    page.route("**/listens", lambda route: route.abort(), times=1)
+    played.evaluate("button => button.click()")
+    expect(page.locator("#said")).to_contain_text("does not answer")
+    played.evaluate("button => button.click()")
+    expect(page.locator("#said")).to_contain_text("Logged:")
 
 
 def test_lists_need_no_scripts(running: Running, visit: Visit) -> None:
@@ -130,7 +185,28 @@ def test_a_song_is_logged_in_place_and_the_focus_stays_in_the_field(running: Run
     expect(field).to_have_value("")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#lately .listen")).to_have_count(0)
-    assert mira.errors == []
+    with sent(page) as posts:
+        field.press_sequentially("elvis")
+        page.locator(".found li").nth(1).evaluate(TWICE)
+        expect(page.locator("#lately .listen")).to_have_count(1)
+        page.get_by_role("button", name="Undo").evaluate(TWICE)
+        expect(page.locator("#lately .listen")).to_have_count(0)
+    assert [post.rsplit("/", 1)[1] for post in posts] == ["listens", "delete"]
+    assert page.url == f"{running.url}/" and mira.errors == []
+
+    def log(refuse: Callable[[Route], None] | None = None) -> None:
+        if refuse:
+            page.route("**/listens", refuse, times=1)
+        field.fill("elvis")
+        page.locator(".found li").first.click()
+
+    log(lambda route: route.fulfill(status=409, json={"message": "Logged already."}))
+    expect(page.get_by_role("alert")).to_have_text("Logged already.")
+    log(lambda route: route.abort())
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    log()
+    expect(page.locator("#lately .listen")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_hostile_names_break_no_page_of_lists(running: Running, visit: Visit) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import PHONE, Running, Visitor
 from tests.clients.conftest import example
@@ -98,6 +98,50 @@ def test_a_scrobble_of_each_real_client_appears_in_the_open_page(
     expect(page.locator("#now")).to_contain_text("Feeling Good")
     assert page.evaluate("() => window.stillTheSamePage"), "nobody had to reload"
     assert mira.errors == []
+
+
+def test_the_open_page_outlives_a_busy_server_and_shows_the_newest_answer(running: Running, visit: Visit) -> None:
+    mira = visit(running)
+    mira.sign_up_first()
+    page = mira.page
+    answers: list[str] = []  # of the pages that the script fetched
+    held: list[Route] = []
+    openings: list[str] = []
+
+    def events(route: Route) -> None:
+        """Busy; then two words shortly after one another; then, once both were asked for, a third."""
+        openings.append("503" if not openings else "two words" if "two words" not in openings else "a third")
+        if openings[-1] == "503":
+            route.fulfill(status=503, body="busy")
+            return
+        words = "data: one\n\ndata: two\n\n"
+        if openings[-1] == "a third":
+            words = "data: three\n\n"
+            for late in held:
+                late.fulfill(content_type="text/html", body='<p id="circle">answer 1</p>')
+            held.clear()
+        # A browser opens again by itself soon after the end of a stream.
+        route.fulfill(content_type="text/event-stream", body=f"retry: 200\n{words}")
+
+    def home(route: Route) -> None:
+        if route.request.resource_type != "fetch":
+            route.continue_()
+            return
+        answers.append(f"answer {len(answers) + 1}")
+        if len(answers) == 1:
+            held.append(route)
+        elif len(answers) == 3:
+            route.fulfill(status=503, body="busy")
+        else:
+            other = "circle" if len(answers) == 2 else "lately"
+            route.fulfill(content_type="text/html", body=f'<p id="{other}">{answers[-1]}</p>')
+
+    page.route("**/live/events", events)
+    page.route(f"{running.url}/", home)
+    page.goto(running.url)
+    expect(page.locator("#lately")).to_have_text("answer 4")  # of the third word, whose first answer was no good
+    expect(page.locator("#circle")).to_have_text("answer 2")
+    assert openings[:3] == ["503", "two words", "a third"]
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])

@@ -101,6 +101,25 @@ def test_an_ended_session_is_signed_out(me: TestClient, db: Database) -> None:
     assert me.get("/listens").headers["location"] == "/login?next=%2Flistens"
 
 
+def test_a_session_in_use_outlives_its_cookie(me: TestClient, db: Database) -> None:
+    def later(path: str) -> str:
+        """What is set by an answer some minutes after the last one."""
+        with db.write() as session:
+            session.execute(update(BrowserSession).values(seen_at=1))
+        return me.get(path).headers.get("set-cookie", "")
+
+    token = me.cookies["earshot"]
+    for path in ("/", "/login", "/listens/999/edit", "/api/songs?q=a", "/live/events", "/export/listens.csv"):
+        cookie = later(path)
+        assert cookie.startswith(f"earshot={token};") and "Max-Age=5184000" in cookie, path
+        assert "HttpOnly" in cookie and "SameSite=lax" in cookie, path
+    assert "set-cookie" not in me.get("/").headers, "and not with every answer"
+    with db.write() as session:
+        session.execute(update(BrowserSession).values(seen_at=1))
+    ended = me.post("/logout").headers.get_list("set-cookie")
+    assert len(ended) == 1 and "Max-Age=0" in ended[0]
+
+
 def test_a_friend_joins_by_a_link_that_works_once(
     me: TestClient, app: FastAPI, stranger: TestClient, db: Database
 ) -> None:
@@ -130,9 +149,29 @@ def test_somebody_added_from_the_shell_sets_a_password_and_keeps_the_name(
     with db.write() as session:
         token = accounts.invite(session, None, 1, for_listener=ana.id)
     assert "Welcome, Ana" in stranger.get(f"/join/{token}").text
-    assert stranger.post(f"/join/{token}", data={"name": "Eve", "password": GOOD}).status_code == 303
+    sent = {"name": "Eve", "password": GOOD, "time_zone": "Europe/Berlin"}
+    assert stranger.post(f"/join/{token}", data=sent).status_code == 303
     with db.read() as session:
-        assert [w.name for w in accounts.everyone(session)] == ["Ana"]
+        assert [(w.name, w.time_zone) for w in accounts.everyone(session)] == [("Ana", "Europe/Berlin")]
+
+
+@pytest.mark.parametrize("api", [False, True], ids=["page", "API"])
+@pytest.mark.parametrize("chosen", ["Europe/Vienna", "UTC"])
+def test_a_new_password_leaves_the_time_zone_alone(
+    stranger: TestClient, db: Database, ana: Listener, chosen: str, api: bool
+) -> None:
+    with db.write() as session:
+        who = session.get_one(Listener, ana.id)
+        who.created_at -= 86_400
+        accounts.set_time_zone(session, who, chosen)
+        token = accounts.reset_password(session, who, 1)
+    sent = {"name": "Ana", "password": GOOD, "time_zone": "Asia/Tokyo"}
+    if api:
+        assert stranger.post(f"/api/v1/join/{token}", json=sent).status_code == 201
+    else:
+        assert stranger.post(f"/join/{token}", data=sent).status_code == 303
+    with db.read() as session:
+        assert session.get_one(Listener, ana.id).time_zone == chosen
 
 
 ELSEWHERE = [

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +52,26 @@ def count(db: Database, who: Listener) -> int:
     """How many listens somebody has."""
     with db.read() as session:
         return session.scalar(select(func.count()).select_from(Listen).where(Listen.listener_id == who.id)) or 0
+
+
+def test_an_import_is_undone_without_a_base_too(
+    app: FastAPI, me: TestClient, db: Database, ana: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = upload(me, ("history.json", HISTORY))
+    settle(app)
+    me.post(f"{where}/run")
+    settle(app)
+    assert count(db, ana) == len(PLAYS)
+
+    def get() -> None:
+        raise BaseMissing("There is no base.")
+
+    app.state.earshot = dataclasses.replace(app.state.earshot, engine=SimpleNamespace(ready=False, get=get))
+    assert me.post(f"{where}/undo").status_code == 303
+    assert count(db, ana) == 0 and "was undone" in me.get(where).text
+    assert "not all of its files: There is no base." in caplog.text
+    with db.read() as session:  # what is left of its songs goes with the next chore
+        assert session.get_one(Chore, "shred").due_at is not None
 
 
 def test_files_are_looked_into_then_taken_reported_and_undone(

@@ -13,8 +13,10 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from app.db import Database
+from app.services import kept
 from app.tables import HiddenArtist, KeptList, KeptSong, Listen, Listener, Song
 from app.web.rendering import with_query
+from tests.web.test_pages import version
 
 JSON = {"accept": "application/json"}
 
@@ -47,10 +49,39 @@ def test_the_slider_wish_and_kind_stand_in_the_form_and_change_the_list(player: 
 
 
 @pytest.mark.parametrize(
-    "query", ["adventure=3", "adventure=x", "mode=x", "wish=" + "x" * 201, "logged=7", "said=999999"]
+    "query", ["adventure=3", "adventure=x", "mode=x", "wish=" + "x" * 201, "logged=x", "said=999999"]
 )
 def test_a_question_that_is_none_is_refused(player: TestClient, query: str) -> None:
     assert player.get(f"/recommend?{query}").status_code in (404, 422)
+
+
+def test_a_page_that_told_of_a_listen_shows_itself_when_it_is_deleted(player: TestClient, songs: list[int]) -> None:
+    for back in ("/", "/recommend"):
+        there = player.post("/listens", data={"song_id": str(songs[9]), "back": back}).headers["location"]
+        told = player.get(there)
+        assert "Logged:" in told.text
+        player.post(re.findall(r'action="(/listens/\d+/delete)"', told.text)[0])
+        again = player.get(there)  # by the browser's Back
+        assert again.status_code == 200 and "Logged:" not in again.text and "<h1" in again.text
+
+
+def test_a_verdict_that_is_sent_twice_is_taken_back_by_one_undo(player: TestClient, songs: list[int]) -> None:
+    said = [player.post(f"/songs/{songs[9]}/feedback", data={"verdict": "love"}, headers=JSON).json() for _ in "12"]
+    assert [one["was"] for one in said] == ["clear", "clear"]
+
+
+def test_a_list_names_whose_adapter_made_it(me: TestClient, db: Database, admin: Listener, songs: list[int]) -> None:
+    own = version(admin)
+    words = {None: "by the shared base", own.id: "by your own adapter", "c" * 16: "by an adapter that is not your own"}
+    with db.write() as session:
+        session.add(own)
+    for made_by, said in words.items():
+        with db.write() as session:
+            shown = kept.keep(
+                session, admin.id, mode="discover", wish="", adventure=0, version=made_by, songs=songs[:3]
+            )
+        text = me.get(f"/lists/{shown.id}").text
+        assert [one for one in words.values() if one in text] == [said]
 
 
 def test_feedback_without_scripts_shows_what_was_done_and_undoes_it(player: TestClient, db: Database) -> None:

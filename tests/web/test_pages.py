@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import threading
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,11 +15,14 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from app.db import Database
-from app.services import accounts, listens, retraining
+from app.errors import BaseMissing
+from app.services import accounts, listens, retraining, sharing
 from app.tables import AdapterVersion, Job, Listen, Listener, Song
+from app.web.live import Watch
 
 HTML = "<script>alert('x')</script><img src=x onerror=alert(1)>"
 PAGES = ["/", "/welcome", "/listens", "/listens?p=2", "/listens/new", "/listens/new?q=queen", "/recommend",
@@ -53,6 +58,57 @@ def test_the_first_page_names_what_it_shows_as_its_events_do(
         listens.log(session, admin.id, song_id=songs[0], at=1_700_000_000)
     after = told()
     assert after[0] == after[1] != before[0]
+
+
+def test_what_leaves_the_first_page_changes_its_digest_too(
+    me: TestClient, db: Database, admin: Listener, ben: Listener, songs: list[int]
+) -> None:
+    with db.write() as session:
+        sharing.share(session, ben.id, "circle")
+        listens.log(session, ben.id, song_id=songs[0])
+        mine = [listens.log(session, admin.id, song_id=song)[0].id for song in songs[1:3]]
+    watch = Watch(me.app.state.earshot, admin.id)  # type: ignore[attr-defined]
+    told = [watch.look()]
+
+    def change(what: Callable[[Session], object]) -> None:
+        with db.write() as session:
+            what(session)
+        told.append(watch.look())
+
+    change(lambda session: listens.edit(session, admin.id, mine[0], at=1_700_000_000, ended="skipped"))
+    change(lambda session: listens.set_learn(session, admin.id, mine[0], False))
+    change(lambda session: listens.remove(session, admin.id, mine[0]))
+    change(lambda session: sharing.share(session, ben.id, "off"))
+    change(lambda session: listens.log(session, admin.id, song_id=songs[4]))
+    assert len(set(told)) == 6
+    change(lambda session: listens.log(session, ben.id, song_id=songs[5]))
+    assert told[-1] == told[-2], "others' listens that may not be seen change nothing"
+
+
+def test_listens_are_asked_for_only_when_something_was_changed(
+    me: TestClient, db: Database, admin: Listener, songs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    page = listens.page
+    monkeypatch.setattr(listens, "page", lambda *a: asked.append(1) or page(*a))
+    watch = Watch(me.app.state.earshot, admin.id)  # type: ignore[attr-defined]
+    assert watch.look() == watch.look() == watch.look() and len(asked) == 1
+    with db.write() as session:
+        listens.log(session, admin.id, song_id=songs[0])
+    assert watch.look() == watch.look() and len(asked) == 2
+    monkeypatch.setattr(Database, "changes", lambda self: None)  # as on PostgreSQL
+    watch.look(), watch.look()
+    assert len(asked) == 4
+
+
+def test_the_last_row_of_the_last_page_can_be_deleted(
+    me: TestClient, db: Database, admin: Listener, songs: list[int]
+) -> None:
+    with db.write() as session:
+        ids = [listens.log(session, admin.id, song_id=songs[0], at=1_700_000_000 + n)[0].id for n in range(51)]
+    gone = me.post(f"/listens/{ids[0]}/delete", data={"back": "/listens?p=2"})
+    text = me.get(gone.headers["location"]).text
+    assert "50 in all" in text and f"/listens/{ids[1]}/edit" in text and "Nothing logged yet" not in text
 
 
 def version(listener: Listener, number: int = 1) -> AdapterVersion:
@@ -100,6 +156,24 @@ def test_a_song_is_logged_by_id_and_by_name_and_can_be_searched(me: TestClient, 
     (found,) = me.get("/api/songs", params={"q": "zebra"}).json()["songs"]
     assert (found["artist"], found["title"], found["id"]) == ("Zebra Zone", "Stripes", two.json()["song"])
     assert "Stripes" in me.get("/listens").text
+
+
+@pytest.mark.parametrize("ready", [True, False], ids=["lost", "never there"])
+def test_what_is_logged_without_a_base_is_said_to_be_logged(
+    app: FastAPI, me: TestClient, db: Database, songs: list[int], ready: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def get() -> None:
+        raise BaseMissing("There is no base.")
+
+    broken = dataclasses.replace(app.state.earshot, engine=types.SimpleNamespace(ready=ready, get=get))
+    app.state.earshot = broken
+    assert me.post("/listens", data={"artist": "Zebra Zone", "title": "Stripes"}).status_code == 303
+    assert "Stripes" in me.get("/").text
+    if not ready:
+        written = me.post(f"/songs/{songs[0]}/genres", data={"genres": "novelty"})
+        assert written.headers["location"] == f"/songs/{songs[0]}" and "novelty" in me.get(f"/songs/{songs[0]}").text
+    broken.later.wait()
+    assert "not encoded yet: There is no base." in caplog.text
 
 
 def test_a_new_song_is_encoded_at_once(me: TestClient, app: FastAPI) -> None:

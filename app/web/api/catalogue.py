@@ -14,7 +14,7 @@ from app.tables import Song
 from app.web.access import Me, Shared
 from app.web.api import shapes
 from app.web.api.routing import room
-from app.web.encoding_later import encode
+from app.web.encoding_later import encode_soon
 
 router = room("", "songs")
 
@@ -49,7 +49,7 @@ def correct_genres(state: Shared, who: Me, song_id: int, wanted: shapes.Genres) 
     """Correct a song's genres; it is encoded again."""
     with state.db.write() as db:
         genres.edit(db, song_id, ", ".join(wanted.genres))
-    encode(state, [song_id])
+    encode_soon(state, [song_id])
     with state.db.read() as db:
         return shapes.song_out(catalogue.song(db, song_id))
 

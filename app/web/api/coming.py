@@ -49,6 +49,6 @@ def look_at_link(state: Shared, token: str) -> shapes.LinkOut:
 
 @router.post("/join/{token}", status_code=201)
 def join(request: Request, response: Response, state: Shared, token: str, wanted: shapes.Newcomer) -> shapes.MeOut:
-    """Use a link. It works once."""
+    """Use a link. It works once. The time zone counts for newcomers only."""
     listener = come_by_link(state, token, wanted.name, wanted.password, wanted.time_zone)
     return _in(request, response, state, listener)

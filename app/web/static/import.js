@@ -25,14 +25,25 @@ if (form) {
     send();
   });
 
-  function fail(words) {
+  function rest() {
     bar.hidden = true;
-    said.textContent = words;
-    said.classList.add("error");
+    said.textContent = "";
     form.querySelector("button").disabled = false;
   }
 
+  function fail(words) {
+    rest();
+    said.textContent = words;
+    said.classList.add("error");
+  }
+
+  // Who comes back finds the page as it was left, which is in the midst of sending.
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) rest();
+  });
+
   function send() {
+    if (form.querySelector("button").disabled) return; // files dropped while others are on their way
     const request = new XMLHttpRequest(); // fetch tells nothing of an upload's progress
     request.open("POST", form.action);
     request.setRequestHeader("Accept", "application/json");
@@ -58,12 +69,17 @@ if (watched) {
   const bar = watched.querySelector("[data-bar]");
   const detail = watched.querySelector("[data-detail]");
   const numbers = new Intl.NumberFormat("en");
-  const first = await look();
-  let state = first?.state;
+  const state = watched.dataset.state; // what the page says: it may be over before it is asked for the first time
 
+  // How it stands; null when nobody answers, as while the server is started anew: then it is asked again.
   async function look() {
-    const answer = await fetch(watched.dataset.watch, { headers: { Accept: "application/json" } });
-    return answer.ok ? answer.json() : null;
+    try {
+      const answer = await fetch(watched.dataset.watch, { headers: { Accept: "application/json" } });
+      if ([401, 403, 404].includes(answer.status)) return { active: false }; // signed out, or taken off the list
+      return answer.ok ? await answer.json() : null;
+    } catch {
+      return null;
+    }
   }
 
   async function follow() {
@@ -77,9 +93,8 @@ if (watched) {
       const what = now.state === "encoding" ? "songs" : "rows";
       detail.textContent = `${numbers.format(now.step)}${now.of ? ` of ${numbers.format(now.of)}` : ""} ${what}`;
     }
-    setTimeout(follow, 700);
+    setTimeout(follow, now ? 700 : 2000);
   }
 
-  if (first && !first.active) location.reload();
-  else follow();
+  follow();
 }

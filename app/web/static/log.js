@@ -17,6 +17,7 @@ Object.entries({ role: "combobox", "aria-controls": "found", "aria-autocomplete"
 let asked = 0;
 let chosen = -1;
 let waiting;
+let busy = false;
 
 const options = () => [...list.children];
 
@@ -51,48 +52,69 @@ async function find() {
   const turn = ++asked;
   const query = field.value.trim();
   if (!query) return show([]);
-  const answer = await fetch(`/api/songs?q=${encodeURIComponent(query)}`);
-  if (answer.ok && turn === asked) show((await answer.json()).songs);
-}
-
-async function log(song) {
-  const answer = await fetch("/listens", {
-    method: "POST",
-    headers: { Accept: "application/json" },
-    body: new URLSearchParams({ song_id: song }),
-  });
-  if (answer.ok) return logged((await answer.json()).listen);
-  else {
-    const note = document.createElement("p");
-    note.className = "error";
-    note.setAttribute("role", "alert");
-    note.textContent = (await answer.json()).message;
-    form.querySelector(".error")?.remove();
-    form.append(note);
+  try {
+    const answer = await fetch(`/api/songs?q=${encodeURIComponent(query)}`);
+    const found = answer.ok ? await answer.json() : null;
+    if (found && turn === asked) show(found.songs);
+  } catch { // nobody answered: the next letter asks again
   }
 }
 
-async function logged(listen) {
-  field.value = "";
+// No list any more, and none from a question that is not answered yet.
+function stop() {
+  clearTimeout(waiting);
+  asked += 1;
   show([]);
-  await latest(`/?part=lately&logged=${listen}`);
-  field.focus();
+}
+
+function fail(words) {
+  const note = document.createElement("p");
+  note.className = "error";
+  note.setAttribute("role", "alert");
+  note.textContent = words;
+  form.querySelector(".error")?.remove();
+  form.append(note);
+}
+
+// Sends what was pressed, unless something is under way: a second press of a double click means nothing more. What the
+// server refuses is said in place.
+async function send(address, body, then) {
+  if (busy) return;
+  busy = true;
+  try {
+    const answer = await fetch(address, { method: "POST", headers: { Accept: "application/json" }, body });
+    if (answer.status === 401) return location.reload(); // signed out meanwhile
+    const said = await answer.json().catch(() => ({}));
+    if (!answer.ok) return fail(said.message || `The server did not do it (${answer.status}).`);
+    form.querySelector(".error")?.remove();
+    await then(said);
+  } catch {
+    fail("The server does not answer. Is it there?");
+  } finally {
+    busy = false;
+  }
+}
+
+function log(song) {
+  return send("/listens", new URLSearchParams({ song_id: song }), ({ listen }) => {
+    field.value = "";
+    stop();
+    return latest(`/?part=lately&logged=${listen}`);
+  });
 }
 
 async function latest(address) {
   const answer = await fetch(address);
-  if (!answer.ok) return location.reload();
+  if (!answer.ok || answer.redirected) return location.reload(); // redirected: signed out meanwhile
   lately.innerHTML = await answer.text();
   said.replaceChildren(...lately.querySelectorAll(".said"));
+  field.focus();
 }
 
-said.addEventListener("submit", async (event) => {
+said.addEventListener("submit", (event) => {
   event.preventDefault();
   const undo = event.target;
-  const answer = await fetch(undo.action, { method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams(new FormData(undo)) });
-  if (!answer.ok) return undo.submit();
-  await latest("/?part=lately");
-  field.focus();
+  send(undo.action, new URLSearchParams(new FormData(undo)), () => latest("/?part=lately"));
 });
 field.addEventListener("input", () => {
   clearTimeout(waiting);
@@ -102,7 +124,7 @@ field.addEventListener("keydown", (event) => {
   const count = options().length;
   if (event.key === "ArrowDown" && count) choose((chosen + 1) % count);
   else if (event.key === "ArrowUp" && count) choose((chosen - 1 + count) % count);
-  else if (event.key === "Escape") show([]);
+  else if (event.key === "Escape") stop();
   else if (event.key === "Enter" && chosen >= 0) log(options()[chosen].dataset.song);
   else return;
   event.preventDefault();

@@ -1,9 +1,11 @@
 // Feedback changes the list at once: what was pressed is sent, then the list is fetched anew and put in place. The focus
-// stays on the same button of the same song, or of the song that took its place.
+// stays on the same button of the same song, or of the song that took its place. A form that was sent takes no second
+// press until the new list has come: what it would say is of the old one.
 const list = document.getElementById("list");
 const status = document.getElementById("said");
 const ask = document.querySelector("[data-ask]");
 let asked = 0;
+const NOBODY = "The server does not answer. Is it there?";
 
 function question() {
   const query = new URLSearchParams(new FormData(ask));
@@ -32,16 +34,31 @@ async function refresh(more = {}, focus = null) {
   history.replaceState(null, "", `/recommend${query.size ? `?${query}` : ""}`);
   Object.entries({ part: "1", ...more }).forEach(([name, value]) => query.set(name, value));
   list.setAttribute("aria-busy", "true");
-  const answer = await fetch(`/recommend?${query}`);
+  let answer, songsNow;
+  try {
+    answer = await fetch(`/recommend?${query}`);
+    songsNow = await answer.text();
+  } catch { // nobody answered, or not to the end
+  }
   if (turn !== asked) return;
   list.removeAttribute("aria-busy");
-  if (!answer.ok) {
+  if (songsNow === undefined) return fail(NOBODY);
+  if (!answer.ok || answer.redirected) { // redirected: signed out meanwhile
     location.reload();
     return;
   }
-  list.innerHTML = await answer.text();
+  list.innerHTML = songsNow;
   tell();
   if (focus) refocus(focus);
+}
+
+// What the server refuses is said in place, and the forms can be pressed again.
+function fail(words, forms = document.querySelectorAll("form[data-busy]")) {
+  const note = document.createElement("div");
+  note.className = "said";
+  note.append(Object.assign(document.createElement("p"), { textContent: words }));
+  status.replaceChildren(note);
+  for (const form of forms) delete form.dataset.busy;
 }
 
 async function send(form, pressed) {
@@ -50,16 +67,24 @@ async function send(form, pressed) {
     song: card?.dataset.song, place: Math.max(0, songs().indexOf(card)),
     verdict: pressed?.dataset.verdict,
   };
-  const answer = await fetch(form.action, {
-    method: "POST",
-    headers: { Accept: "application/json" },
-    body: new URLSearchParams(new FormData(form, pressed)),
-  });
-  if (!answer.ok) {
-    if (pressed?.name) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: pressed.name, value: pressed.value }));
-    return form.submit();
+  form.dataset.busy = "";
+  let answer, done;
+  try {
+    answer = await fetch(form.action, {
+      method: "POST",
+      headers: { Accept: "application/json" },
+      body: new URLSearchParams(new FormData(form, pressed)),
+    });
+  } catch {
+    return fail(NOBODY, [form]);
   }
-  const done = answer.redirected ? {} : await answer.json();
+  if (answer.status === 401) return location.reload(); // signed out meanwhile
+  try {
+    done = await answer.json();
+  } catch { // a proxy's page
+    done = {};
+  }
+  if (!answer.ok) return fail(done.message || `The server did not do it (${answer.status}).`, [form]);
   const more = done.verdict ? { said: done.song, was: done.was }
     : done.hidden ? { hid: done.artist } : done.listen ? { logged: done.listen } : {};
   return refresh(more, focus);
@@ -83,7 +108,7 @@ for (const place of [list, status]) {
   place.addEventListener("submit", (event) => {
     if (!/\/(feedback|hide|show|listens|delete)$/.test(new URL(event.target.action).pathname)) return;
     event.preventDefault();
-    send(event.target, event.submitter);
+    if (event.target.dataset.busy === undefined) send(event.target, event.submitter);
   });
 }
 tell();

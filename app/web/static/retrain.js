@@ -13,10 +13,13 @@ function show(now) {
   curve.innerHTML = now.curve; // a picture of our own server's, numbers only
 }
 
+let pause = 1000; // ms
+
 function watch() {
   const events = new EventSource("/taste/events");
   events.addEventListener("message", (event) => {
     const now = JSON.parse(event.data);
+    pause = 1000;
     if (now.active) {
       show(now);
       return;
@@ -27,7 +30,9 @@ function watch() {
   // A browser tries again by itself while nobody answers, but not after an error page, as a restarting proxy sends.
   events.addEventListener("error", () => {
     detail.textContent = "The server does not answer; trying again.";
-    if (events.readyState === EventSource.CLOSED) setTimeout(watch, 2000);
+    if (events.readyState !== EventSource.CLOSED) return;
+    setTimeout(watch, pause);
+    pause = Math.min(2 * pause, 60_000);
   });
 }
 watch();
