@@ -47,6 +47,7 @@ $(VENV)/cluster: $(VENV)/installed requirements-cluster.lock
 	@touch $@
 
 test-cluster: $(VENV)/cluster ## Run the tests on Ray and on an S3 (installs the extras); `make test` leaves them out by -m
+	@tools/postgres >/dev/null
 	$(BIN)/python -m pytest -m cluster tests/cluster tests/lm/test_shared_storage.py
 
 test-faults: install ## Kill processes at every step, fill disks, damage files, send any input (hours)
