@@ -67,7 +67,11 @@ class Settings(BaseSettings):
     backup_keep: int = Field(7, ge=1, description="How many of these backups are kept.")
     metrics: str = Field("", description="Address for Prometheus, such as `127.0.0.1:9100`; empty serves no metrics.")
     max_requests: int = Field(200, ge=1, description="Requests answered at once; more are asked to come again.")
-    body_seconds: int = Field(30, ge=1, description="Seconds that a request's body may take to arrive.")
+    body_seconds: int = Field(
+        30,
+        ge=1,
+        description="Seconds that a request's body may take to arrive; for an import's files, each part of it.",
+    )
     log_format: str = Field("text", description="How log lines are written: text or json.")
     log_level: str = Field("info", description="Log level: debug, info, warning or error.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class Part:
     """One person's part in a song: how much they speak for it (0–1, all people together 1), the share of the catalogue
-    that fits them less (0–1), and a song of theirs that speaks for it, if the viewer may see what they play."""
+    that fits them less (0–1), and a song they played that speaks for it, if the viewer may see what they play."""
 
     person: Person
     share: float
@@ -164,33 +164,37 @@ def songs(
 ) -> list[BlendedSong]:
     """The list of a blend: songs that none of its people knows, each with for whom it is.
 
-    Somebody's own songs are named as reasons only if they share what they play with the viewer. Raises NotFound, or
-    Conflict as long as somebody has not agreed.
+    Somebody's own songs are named as reasons only if they share what they play with the viewer, and of those only what
+    they played: what they said of songs is for themself alone. Raises NotFound, or Conflict as long as somebody has not
+    agreed.
     """
     shown = of(db, viewer, blend)
     if waiting := [person.name for person in shown.people if not person.agreed]:
         raise Conflict(f"{', '.join(waiting)} has not agreed yet.")
     voices: list[Voice] = []
     without: set[int] = set()
+    played: dict[str, Collection[int]] = {}
     for person in shown.people:
         voice, past = voice_of(db, engine, kinds, person.id, float(person.weight))
         without |= past.known | {s for s, verdict in past.verdicts.items() if verdict in ("dislike", "not_now")}
         without |= hiding.hidden_songs(db, person.id)
         voices.append(voice)
+        played[person.id] = past.played if person.id != viewer else past.known
     found = engine.blend(voices, kinds.ask(count=count, without=without), lambda ids: catalogue.artist_keys(db, ids))
-    open_to_me = set(db.scalars(sharing.visible(viewer)))
+    open_to_me = {who: played[who] for who in db.scalars(sharing.visible(viewer)) if who in played}
     named = {song for entry in found for speaks in entry.speaks for song, _ in speaks if song > 0}
     rows = catalogue.songs(db, {entry.song for entry in found} | named)
     return [_blended(entry, shown.people, rows, open_to_me) for entry in found if entry.song in rows]
 
 
 def _blended(
-    entry: Blended, people: Sequence[Person], rows: dict[int, Song], open_to_me: Collection[str]
+    entry: Blended, people: Sequence[Person], rows: dict[int, Song], open_to_me: Mapping[str, Collection[int]]
 ) -> BlendedSong:
     parts = []
     for person, share, above, speaks in zip(people, entry.parts, entry.above, entry.speaks, strict=True):
-        because = next((rows[song] for song, _ in speaks if song in rows), None)
-        parts.append(Part(person, share, above, because if person.id in open_to_me else None))
+        may_be_named = open_to_me.get(person.id, ())
+        because = next((rows[song] for song, _ in speaks if song in rows and song in may_be_named), None)
+        parts.append(Part(person, share, above, because))
     heard = sum(part.share > 0 for part in parts)
     whom = tuple(p.person.name for p in parts if p.share > 0 and p.share >= _FOR_ALL / max(heard, 1))
     return BlendedSong(rows[entry.song], whom, len(whom) == len(people), tuple(parts))

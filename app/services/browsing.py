@@ -191,12 +191,16 @@ def _names(db: Session, keys: Sequence[str]) -> dict[str, str]:
 
 
 def artist(db: Session, key: str) -> ArtistFacts:
-    """An artist with songs here or facts of their own. Raises NotFound."""
-    key = artist_key(_stored(key))
-    facts = db.get(Artist, key)
-    name = facts.name if facts else _names(db, [key]).get(key)
-    if name is None:
-        raise NotFound(f"There is no artist {show(key)} here.")
+    """An artist, by key or by name, with songs here or facts of their own. Raises NotFound."""
+    said = _stored(key)
+    # What is a key is meant as one: the key of "The The Orchestra", as a name, would be somebody else's.
+    for key in dict.fromkeys((said, artist_key(said))):
+        facts = db.get(Artist, key)
+        name = facts.name if facts else _names(db, [key]).get(key)
+        if name is not None:
+            break
+    else:
+        raise NotFound(f"There is no artist {show(said)} here.")
     if facts is None:
         return ArtistFacts(key, name, None, None, None, (), ())
     keys = [artist_key(other) for other in facts.related]

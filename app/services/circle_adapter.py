@@ -205,7 +205,8 @@ def lift(
         select(Listen.listener_id, Listen.song_id, Song.artist_key)
         .join(Listener, Listener.id == Listen.listener_id)
         .join(Song, Song.id == Listen.song_id)
-        .where(Listener.in_circle, Listener.id != listener_id, Listen.ended == "played", ~disliked.exists())
+        .where(Listener.in_circle, Listener.id != listener_id, Listen.ended == "played", Listen.learn)
+        .where(~disliked.exists())
         .distinct()
     )
     liked: dict[str, list[int]] = {}

@@ -21,11 +21,13 @@ def hide(db: Session, listener: str, artist: str) -> HiddenArtist:
 
 def show_again(db: Session, listener: str, artist: str) -> None:
     """Take the hiding back. Raises NotFound for an artist who is not hidden."""
-    key = artist_key(clean(artist, "The artist"))
-    mine = (HiddenArtist.listener_id == listener, HiddenArtist.artist_key == key)
-    if db.scalar(select(HiddenArtist.name).where(*mine)) is None:
-        raise NotFound("This artist is not hidden.")
-    db.execute(delete(HiddenArtist).where(*mine))
+    said = clean(artist, "The artist")
+    for key in (said, artist_key(said)):  # a key, or else a name
+        mine = (HiddenArtist.listener_id == listener, HiddenArtist.artist_key == key)
+        if db.scalar(select(HiddenArtist.name).where(*mine)) is not None:
+            db.execute(delete(HiddenArtist).where(*mine))
+            return
+    raise NotFound("This artist is not hidden.")
 
 
 def hidden(db: Session, listener: str) -> Sequence[HiddenArtist]:

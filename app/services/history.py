@@ -54,10 +54,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Everything of a listener that ranking and training need."""
+    """Everything of a listener that ranking and training need.
+
+    known: songs that they played, skipped or spoke of; played: those that others may be told of, if they share. What
+    somebody says of songs is for themself alone.
+    """
 
     entries: tuple[Entry, ...]
     known: frozenset[int]
+    played: frozenset[int]
     lately: frozenset[int]
     verdicts: dict[int, str]
     picked: tuple[str, ...] = ()
@@ -91,11 +96,14 @@ def _weight(tally: _Tally, verdict: str | None) -> float:
 def read(db: Session, listener: str, write_text: SongText, *, lately_days: int = 14) -> History:
     """A listener's history as it stands now."""
     tallies: dict[int, _Tally] = defaultdict(_Tally)
+    played: set[int] = set()
     clock = now()
     midnight = clock - clock % _DAY  # ages count from here, so that weights, and what follows from them, last a day
     columns = select(Listen.song_id, Listen.listened_at, Listen.plays, Listen.rating, Listen.ended, Listen.learn)
     for song, at, plays, rating, ended, learn in db.execute(columns.where(Listen.listener_id == listener)):
         tally = tallies[song]
+        if ended == "played":
+            played.add(song)
         if rating is not None and learn:
             tally.ratings.append(rating)
         if at is not None:
@@ -117,7 +125,7 @@ def read(db: Session, listener: str, write_text: SongText, *, lately_days: int =
     entries.sort(key=lambda e: (-abs(e.weight), e.id))
     lately = {s for s, t in tallies.items() if t.last is not None and t.last > clock - lately_days * _DAY}
     picked = tuple(listens.preferences(db, listener)[1])
-    return History(tuple(entries), frozenset(tallies), frozenset(lately), verdicts, picked)
+    return History(tuple(entries), frozenset(tallies), frozenset(played), frozenset(lately), verdicts, picked)
 
 
 def _picks(db: Session, listener: str, songs: int, write_text: SongText) -> Sequence[Entry]:

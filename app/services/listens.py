@@ -42,12 +42,18 @@ def _shown(at: int) -> str:
         return str(at)
 
 
-def parse_when(value: str, zone: str) -> int:
-    """The value of a datetime-local field, in the listener's zone; empty is now. Raises BadInput."""
+def parse_when(value: str, zone: str, was: int | None = None) -> int:
+    """The value of a datetime-local field, in the listener's zone; empty is now. Raises BadInput.
+
+    was: the time that the field was filled with. Where the field still says it, it is that time: of an hour that comes
+    twice, when clocks go back, the field alone cannot tell which.
+    """
     if not value.strip():
         return now()
     try:
         local = datetime.fromisoformat(value.strip())
+        if was is not None and local == datetime.fromtimestamp(was, ZoneInfo(zone)).replace(tzinfo=None):
+            return was
         return check_time(int((local if local.tzinfo else local.replace(tzinfo=ZoneInfo(zone))).timestamp()))
     except (ValueError, OverflowError):
         raise BadInput(f"{show(value)} is no date and time.") from None

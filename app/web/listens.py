@@ -80,8 +80,9 @@ def edit_form(request: Request, state: Shared, who: Me, listen_id: int) -> Respo
 def edit(
     state: Shared, who: Me, listen_id: int, when: Text = "", ended: Text = "played", learn: Text = "yes"
 ) -> Response:
-    at = listens.parse_when(when, who.time_zone) if when.strip() else None
     with state.db.write() as db:
+        was = listens.own_listen(db, who.id, listen_id).listened_at
+        at = listens.parse_when(when, who.time_zone, was) if when.strip() else None
         listens.edit(db, who.id, listen_id, at=at, ended=ended, learn=learn != "no")
     return go("/listens")
 

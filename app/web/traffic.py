@@ -31,6 +31,8 @@ UNDER_WAY = Gauge("earshot_requests_under_way", "Requests being answered now, wi
 TURNED_AWAY = Counter("earshot_requests_turned_away", "Requests asked to come again, because too many were under way.")
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_UPLOADS = ("/import", "/api/v1/imports")  # these take files of hundreds of megabytes
+_PATIENCE, _SLOWEST = 20, 16 << 10  # bytes a second
 _ALWAYS = ("/healthz", "/readyz", "/static/")  # cheap, and needed most when everything else is busy
 
 
@@ -84,7 +86,8 @@ class Traffic:
 
         count(held)
         try:
-            await self.app(scope, _in_time(receive, self.body_seconds), send_freeing)
+            in_parts = scope["path"] in _UPLOADS and scope["method"] == "POST"
+            await self.app(scope, _in_time(receive, self.body_seconds, in_parts), send_freeing)
         finally:
             count(-held)
 
@@ -93,20 +96,29 @@ def _is_stream(start: Message) -> bool:
     return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in start["headers"])
 
 
-def _in_time(receive: Receive, seconds: float) -> Receive:
-    """``receive`` that gives a body so many seconds in all; waiting for the other side to go away is not limited."""
-    until, arriving = time.monotonic() + seconds, True
+def _in_time(receive: Receive, seconds: float, in_parts: bool) -> Receive:
+    """``receive`` that gives a body so many seconds; waiting for the other side to go away is not limited.
+
+    in_parts: a large file over a slow line is no mischief, so the seconds are for each part. In all it then has
+    ``_PATIENCE`` times as many, and more for what has arrived, so that nobody holds a place by a byte now and then.
+    """
+    clock = asyncio.get_running_loop().time
+    started, arrived = clock(), 0
+    until, arriving = started + seconds, True
 
     async def limited() -> Message:
-        nonlocal arriving
+        nonlocal arriving, arrived, until
         if not arriving:
             return await receive()
         try:
-            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+            async with asyncio.timeout_at(until):
                 message = await receive()
         except TimeoutError:
             raise HTTPException(408, "The request took too long to arrive.") from None
         arriving = message["type"] == "http.request" and bool(message.get("more_body"))
+        if in_parts:
+            arrived += len(message.get("body", b""))
+            until = min(clock() + seconds, started + _PATIENCE * seconds + arrived / _SLOWEST)
         return message
 
     return limited

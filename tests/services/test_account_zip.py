@@ -25,7 +25,7 @@ from app.services.imports import runner, running, undoing
 from app.services.imports.staging import Staging
 from app.services.recommending import EngineTypes
 from app.settings import Settings
-from app.tables import AdapterVersion, Listen, Listener, Song, new_id
+from app.tables import AdapterVersion, Listen, Listener, Playlist, Song, new_id
 from app.tables_imports import Import
 from tests.lm.making import peft_tensors, write_adapter
 
@@ -189,6 +189,19 @@ def _weights(replace: Callable[[bytes], bytes]) -> Callable[[str, bytes], bytes]
     return lambda name, content: replace(content) if re.match(r"adapters/.*safetensors", name) else content
 
 
+def _told(change: Callable[[dict[str, Any]], None]) -> Callable[[str, bytes], bytes]:
+    """What account.json says of the version, changed."""
+
+    def told(name: str, content: bytes) -> bytes:
+        if name != "account.json":
+            return content
+        manifest = json.loads(content)
+        change(manifest["versions"][0])
+        return json.dumps(manifest).encode()
+
+    return told
+
+
 BAD: dict[str, tuple[Callable[[str, bytes], bytes], str]] = {
     "another base": (_other_base, "trained on another base"),
     "dora": (_config(use_dora=True), "no plain LoRA"),
@@ -198,6 +211,11 @@ BAD: dict[str, tuple[Callable[[str, bytes], bytes], str]] = {
     "not a number": (_weights(lambda b: b[:-4] + b"\x00\x00\xc0\x7f"), "not finite"),
     "cut off": (_weights(lambda b: b[:-9]), "no safetensors"),
     "a pickle": (_weights(lambda b: b"\x80\x04K\x01."), "no safetensors"),
+    "more places after than before": (_told(lambda one: one["after"]["ranks"].append(9)), "other hidden songs before"),
+    "a place before the first": (_told(lambda one: one["after"].update(ranks=[0])), "no number from 1 on"),
+    "a place in words": (_told(lambda one: one["before"].update(ranks=["first"])), "no number from 1 on"),
+    "found in words": (_told(lambda one: one["before"].update(found="all")), "are no numbers"),
+    "a version of the year 142 million": (_told(lambda one: one.update(created_at=2**52)), "in the future"),
     "a manifest that lies": (
         lambda name, b: b.replace(b'"ndcg_10"', b'"other"') if name == "account.json" else b, "lacks what was measured",
     ),
@@ -215,3 +233,19 @@ def test_an_adapter_that_cannot_be_trusted_is_left_out_and_the_rest_is_taken(
     with db.read() as session:
         assert session.get_one(Listener, ben.id).live_version is None
         assert len(session.scalars(select(Listen).where(Listen.listener_id == ben.id)).all()) == 20
+
+
+def test_a_playlist_of_the_future_is_left_out_and_the_rest_is_taken(
+    account: Path, db: Database, engine: Engine, ben: Listener, tmp_path: Path
+) -> None:
+    songs = [{"artist": "Nina Simone", "title": "Sinnerman"}]
+    lists = [{"name": name, "songs": songs, "created_at": at} for name, at in (("then", 2**52), ("now", 1_700_000_000))]
+
+    def plan(name: str, content: bytes) -> bytes:
+        return json.dumps(json.loads(content) | {"playlists": lists}).encode() if name == "account.json" else content
+
+    _, notes = bring(db, engine, ben, changed(account, plan), Staging(tmp_path / "staging"))
+    assert notes == ["A playlist was left out: it says that it was made in the future"]
+    with db.read() as session:
+        (kept,) = session.scalars(select(Playlist).where(Playlist.listener_id == ben.id))
+        assert (kept.name, kept.created_at) == ("now", 1_700_000_000)

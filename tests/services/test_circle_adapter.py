@@ -16,7 +16,7 @@ from app.lm.evaluation import HeldOut, Verdict
 from app.lm.lora import lora_facts
 from app.services import accounts, circle_adapter, listens, retraining
 from app.services.recommending import EngineTypes, Recommended, recommend
-from app.tables import Job, Listener, now
+from app.tables import Job, Listen, Listener, now
 from app.tables_circle import CircleMember, CircleVersion
 
 OWNER = "elsewhere:1"
@@ -253,6 +253,17 @@ def test_only_other_members_speak_for_songs_and_less_the_more_one_has_played(
         spoken, share = circle_adapter.lift(session, both[0], set(), 0, "interest")
         assert set(spoken) == set(song_ids[:LEAST]) - {song_ids[1]} and share == circle_adapter.LIFT_SHARE["interest"]
         assert circle_adapter.lift(session, both[0], set(), 10, "interest")[1] == pytest.approx(share / 2)
+
+
+def test_what_is_not_to_be_learnt_from_says_nothing_to_others(
+    db: Database, both: list[str], song_ids: Sequence[int]
+) -> None:
+    with db.write() as session:
+        for song in song_ids[:LEAST]:
+            (listen,) = session.scalars(select(Listen).where(Listen.listener_id == both[1], Listen.song_id == song))
+            listens.set_learn(session, both[1], listen.id, song == song_ids[0])
+    with db.read() as session:
+        assert set(circle_adapter.lift(session, both[0], set(), 0, "interest")[0]) == {song_ids[0]}
 
 
 def test_friends_lift_a_newcomer_s_first_list_only_if_they_take_part(

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from app.db import Database
-from app.services import accounts, privacy
+from app.services import accounts, privacy, sharing
 from app.services.exporting import rows
 from app.tables import Table
 from tests.services.planting import NOBODYS, Row, plant
@@ -53,6 +53,7 @@ def test_the_export_has_every_row_and_every_column_but_keys(
         expected = [
             {name: value for name, value in row.items() if f"{table}.{name}" not in KEYS_AND_HASHES}
             for row in made[table]
+            if not (table == "shares" and row["friend_id"] == me)  # whom a friend named is the friend's to tell
         ]
         told = [{name: value for name, value in row.items() if not name.startswith("song_") or name == "song_id"}
                 for row in mine]  # fmt: skip
@@ -81,3 +82,12 @@ def test_after_deletion_no_table_has_a_word_of_them_and_others_lack_none(
             left = repr([tuple(row) for row in db.execute(select(table))])
             assert me not in left and ME not in left, table.name
     assert exported(bare_db, other) == before
+
+
+def test_the_export_does_not_tell_who_shares_with_one(bare_db: Database) -> None:
+    with bare_db.write() as db:
+        me, friend = (accounts.add_listener(db, name, None).id for name in ("Me", "Friend"))
+        sharing.share(db, friend, "friends", [me])
+        sharing.share(db, friend, "off")
+    assert "shares" not in exported(bare_db, me)
+    assert [row["friend_id"] for row in exported(bare_db, friend)["shares"]] == [me]

@@ -155,6 +155,21 @@ def test_a_song_that_somebody_else_played_or_judged_stays(bare_db: Database, peo
         assert catalogue.count(db) == count - 1 and db.get(Song, mine.song_id) is None
 
 
+def test_a_song_that_the_leaver_brought_and_then_took_back_goes_too(bare_db: Database, people: dict[str, str]) -> None:
+    with bare_db.write() as db:
+        before = catalogue.count(db)
+        secret, _ = listens.log(db, people["Ben"], artist="Mine", title="Secret")
+        shared, _ = listens.log(db, people["Ben"], artist="Mine", title="Played by Ana")
+        listens.log(db, people["Ana"], song_id=shared.song_id)
+        for listen in (secret, shared):
+            listens.remove(db, people["Ben"], listen.id)
+    with bare_db.write() as db:
+        privacy.delete_account(db, people["Ben"])
+    with bare_db.read() as db:
+        assert db.get(Song, secret.song_id) is None and db.get(Song, shared.song_id) is not None
+        assert catalogue.count(db) == before + 1, "the catalogue's own songs stay, though nobody has played them"
+
+
 def test_a_song_in_a_friends_playlist_stays_and_one_in_only_the_leavers_goes(
     bare_db: Database, people: dict[str, str]
 ) -> None:

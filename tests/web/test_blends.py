@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.db import Database
-from app.services import accounts, listens
+from app.lm.engine import Engine
+from app.main import KINDS
+from app.services import accounts, blends, listens
 from app.tables import Listener
 from tests.web.conftest import browser
 
@@ -132,3 +134,34 @@ def test_two_tastes_are_compared_by_songs_if_the_other_shares(
 def test_who_has_played_nothing_is_compared_with_nobody(me: TestClient, friend: TestClient, ben: Listener) -> None:
     friend.post("/friends/sharing", data={"sharing": "circle"})
     assert "need some songs logged" in me.get(f"/friends/{ben.id}").text
+
+
+def test_what_a_friend_only_said_something_of_is_never_shown(
+    me: TestClient,
+    friend: TestClient,
+    db: Database,
+    engine: Engine,
+    admin: Listener,
+    ben: Listener,
+    played: None,
+    songs: list[int],
+) -> None:
+    """Sharing speaks of plays; love without a play is for oneself alone, though it counts most for one's taste."""
+    loved = songs[120:140]
+    with db.write() as session:
+        for song in loved:
+            listens.say(session, ben.id, song, "love")
+        listens.say(session, ben.id, songs[0], "love")  # which she plays
+        for song in songs[-15:]:
+            listens.say(session, ben.id, song, "know")
+    friend.post("/friends/sharing", data={"sharing": "friends", "friend": admin.id})
+    shown = {int(song) for song in re.findall(r"/songs/(\d+)", me.get(f"/friends/{ben.id}").text)}
+    assert shown & set(songs[-15:]) and not shown & set(loved)
+    compared = me.get(f"/friends/{ben.id}").text
+    assert names(compared.split('id="both"')[1].split("</section>")[0]) == [songs[100]]
+    path = asked(me, ben)
+    friend.post(f"{path}/agree")
+    with db.read() as session:
+        made = blends.songs(session, engine, KINDS, admin.id, path.rsplit("/", 1)[1])
+    because = {part.because.id for one in made for part in one.parts if part.person.id == ben.id and part.because}
+    assert because <= {*songs[-15:], songs[100]}, "as a reason neither"

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from app.db import Database
 from app.lm.engine import Engine
 from app.lm.song_text import song_text
-from app.services import catalogue, listens
+from app.services import catalogue, hiding, listens
 from app.tables import Listener, Song, SongGenre
 
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
@@ -122,6 +122,26 @@ def test_any_name_has_pages_that_work_and_run_nothing(me: TestClient, db: Databa
     assert there.status_code == 200
     assert f"/songs/{song.id}" in links(there.text, "/songs/")
     assert "<img src=x" not in there.text and "<script>alert" not in there.text
+
+
+def test_an_artist_whose_key_reads_as_a_name_of_another_has_a_page_and_can_be_hidden(
+    me: TestClient, db: Database
+) -> None:
+    with db.write() as session:
+        both, alone = (
+            catalogue.find_or_add(session, name, "Song", source="log")[0].id for name in ("The The Zzz", "Zzz")
+        )
+    (address,) = set(links(me.get(f"/songs/{both}").text, "/artists/"))
+    assert f"/songs/{both}" in links(me.get(address).text, "/songs/")
+    assert me.post("/artists/hide", data={"artist": "the zzz"}).status_code == 303
+    with db.read() as session:
+        (who,) = session.scalars(select(Listener.id))
+        assert hiding.hidden_songs(session, who) == {both}
+        hiding.show_again(session, who, "the zzz")
+        assert hiding.hidden_songs(session, who) == set()
+        hiding.hide(session, who, "The Zzz")  # no key, but a name
+        session.flush()
+        assert hiding.hidden_songs(session, who) == {alone}
 
 
 def test_a_songs_page_shows_facts_nearest_songs_and_buttons(me: TestClient, db: Database, engine: Engine) -> None:

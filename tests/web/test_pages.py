@@ -203,6 +203,22 @@ def test_a_listen_is_edited_and_deleted(me: TestClient, db: Database, songs: lis
     assert me.get(f"/listens/{number}/edit").status_code == 404
 
 
+def test_an_edit_of_the_hour_that_comes_twice_leaves_the_time_alone(
+    me: TestClient, db: Database, admin: Listener, songs: list[int]
+) -> None:
+    at = 1_698_541_200 + 1800  # 02:30 in Vienna for the second time, in the night when clocks go back
+    with db.write() as session:
+        accounts.set_time_zone(session, session.get_one(Listener, admin.id), "Europe/Vienna")
+        number = listens.log(session, admin.id, song_id=songs[0], at=at)[0].id
+    shown = re.search(r'name="when"[^>]*value="([^"]+)"', me.get(f"/listens/{number}/edit").text)
+    assert shown is not None and shown[1] == "2023-10-29T02:30:00"
+    for when, expected in (("2023-10-29T02:30", at), ("2023-10-29T02:31:00", at - 3600 + 60)):
+        assert me.post(f"/listens/{number}/edit", data={"when": when, "ended": "skipped"}).status_code == 303
+        with db.read() as session:
+            listen = session.get_one(Listen, number)
+            assert (listen.listened_at, listen.ended) == (expected, "skipped")
+
+
 def test_feedback_changes_the_list(me: TestClient, songs: list[int]) -> None:
     for song in songs[:12]:
         me.post("/listens", data={"song_id": str(song)})

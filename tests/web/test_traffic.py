@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
@@ -223,6 +224,65 @@ def test_a_body_that_does_not_come_is_given_up(bare: Settings) -> None:
 
     sent = asyncio.run(slowly())
     assert sent[0]["status"] == 408
+
+
+class Quick(asyncio.SelectorEventLoop):
+    """Its clock goes at once to whatever is due next: nobody waits."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+    def _run_once(self) -> None:
+        due = [handle.when() for handle in self._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
+        if due and not self._ready:  # type: ignore[attr-defined]
+            self.ahead += max(0.0, min(due) - self.time())
+        super()._run_once()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("path", "every", "size", "parts", "arrives"),
+    [
+        ("/import", 20, 10, 5, True),  # slower than the limit in all, and never silent
+        ("/api/v1/imports", 20, 10, 5, True),
+        ("/import", 20, 1 << 20, 200, True),
+        ("/import", 31, 1 << 20, 5, False),  # silent
+        ("/import", 20, 1, 200, False),  # a byte now and then
+        ("/login", 20, 10, 5, False),
+    ],
+)
+def test_only_a_file_may_come_slowly_and_never_stand_still(
+    path: str, every: float, size: int, parts: int, arrives: bool
+) -> None:
+    async def upload() -> int:
+        left, got = parts, 0
+
+        async def receive() -> Message:
+            nonlocal left
+            await asyncio.sleep(every)
+            left -= 1
+            return {"type": "http.request", "body": bytes(size), "more_body": left > 0}
+
+        async def read(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal got
+            more = True
+            while more:
+                message = await receive()
+                got, more = got + len(message["body"]), message["more_body"]
+
+        async def send(message: Message) -> None:
+            raise AssertionError(message)
+
+        await Traffic(read, 2, 30)(_scope(path) | {"method": "POST"}, receive, send)
+        return got
+
+    with asyncio.Runner(loop_factory=Quick) as runner:
+        if arrives:
+            assert runner.run(upload()) == size * parts
+        else:
+            with pytest.raises(HTTPException, match="took too long"):
+                runner.run(upload())
 
 
 def test_waiting_for_the_other_side_to_go_away_is_not_limited() -> None:

@@ -18,13 +18,16 @@ _AT_ONCE = 2_000
 # Keys to the account, of which only hashes are kept, and the worker's own notes of which process has a job.
 SECRET = frozenset({"password_hash", "token_hash", "session_hash", "lease_owner"})
 
+# Columns that name a listener in what somebody else says: whom a friend shares with is that friend's.
+OTHERS_WORD = frozenset({"shares.friend_id"})
+
 
 def held(listener_id: str) -> Iterator[tuple[Table, ColumnElement[bool]]]:
     """(table, condition) of every table with rows of a listener: the row names them, or belongs to one that does."""
     found: dict[Table, ColumnElement[bool]] = {}
     listeners = Base.metadata.tables["listeners"]
     for table in Base.metadata.sorted_tables:
-        named = [column for column in table.columns if _points_to(column, listeners)]
+        named = [c for c in table.columns if _points_to(c, listeners) and str(c) not in OTHERS_WORD]
         if table is listeners:
             found[table] = table.c.id == listener_id
         elif named:

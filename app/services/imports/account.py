@@ -15,12 +15,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import AdapterProblem, BadInput
-from app.services import catalogue, hiding, playlists
+from app.services import catalogue, hiding, listens, playlists
 from app.services.imports import decoding, detecting
 from app.services.imports.detecting import Source
 from app.services.imports.members import Member
 from app.services.text import artist_key, clean, show
-from app.tables import AdapterVersion, HiddenArtist, Listener, Playlist, Preference, new_id
+from app.tables import AdapterVersion, HiddenArtist, Listener, Playlist, Preference, new_id, now
 
 MARK = "earshot_account"
 _MOST_MANIFEST = 4_000_000
@@ -183,7 +183,7 @@ def _take_playlists(db: Session, listener_id: str, import_id: str, found: Accoun
 
 def _playlist(db: Session, listener_id: str, import_id: str, said: dict[str, Any], there: set[str]) -> Playlist | None:
     name = clean(said["name"] if isinstance(said.get("name"), str) else "", "The name", most=playlists.NAME_MOST)
-    songs = said.get("songs")
+    songs, created = said.get("songs"), _moment(said.get("created_at"))
     if name in there:
         return None
     names = [
@@ -196,7 +196,6 @@ def _playlist(db: Session, listener_id: str, import_id: str, said: dict[str, Any
         song.import_id = import_id if added else song.import_id
         ids.append(song.id)
     made = playlists.make(db, listener_id, name, ids)
-    created = _whole(said.get("created_at"))
     made.created_at = created or made.created_at
     return made
 
@@ -248,6 +247,9 @@ def _take_versions(db: Session, listener_id: str, found: Account, adopt: Adopt, 
 def _row(listener_id: str, said: dict[str, Any]) -> AdapterVersion:
     """A version's row from what the account says; numbers must be numbers. Raises BadInput."""
     version, fingerprint = said.get("id"), said.get("base_fingerprint")
+    before, after = _measured(said.get("before")), _measured(said.get("after"))
+    if len(before["ranks"]) != len(after["ranks"]):
+        raise BadInput("it has other hidden songs before than after")
     hexadecimal = "0123456789abcdef"
     if not isinstance(version, str) or len(version) != 16 or set(version) - set(hexadecimal):
         raise BadInput(f"{show(str(version))} is no version id")
@@ -256,11 +258,11 @@ def _row(listener_id: str, said: dict[str, Any]) -> AdapterVersion:
     return AdapterVersion(
         id=version, listener_id=listener_id, number=0, promoted=said.get("promoted") is True,
         why=clean(str(said.get("why", "")), "The reason", required=False), base_fingerprint=fingerprint,
-        before=_measured(said.get("before")), after=_measured(said.get("after")),
+        before=before, after=after,
         difference=_real(said.get("difference")), low=_real(said.get("low")), high=_real(said.get("high")),
         learnt_from=_whole(said.get("learnt_from")), trainable_parameters=_whole(said.get("trainable_parameters")),
         base_parameters=max(1, _whole(said.get("base_parameters"))), size=0, seconds=_real(said.get("seconds")),
-        created_at=_whole(said.get("created_at")),
+        created_at=_moment(said.get("created_at")),
     )  # fmt: skip
 
 
@@ -272,12 +274,25 @@ def _measured(value: Any) -> dict[str, Any]:
         for name, number in list(value.items())[:40]
         if isinstance(number, int | float)
     }
-    ranks = value.get("ranks")
-    return kept | {"ranks": [_whole(rank) for rank in ranks[:10_000]] if isinstance(ranks, list) else []}
+    if any(name not in kept for name in _MEASURES):
+        raise BadInput("what was measured before and after are no numbers")
+    listed = value.get("ranks")
+    ranks = [_whole(rank) for rank in listed[:10_000]] if isinstance(listed, list) else []
+    if any(rank < 1 for rank in ranks):
+        raise BadInput("a hidden song's place is no number from 1 on")
+    return kept | {"ranks": ranks}
 
 
 def _whole(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else 0
+
+
+def _moment(value: Any) -> int:
+    """A time that has been; one of another server's clock may be a little ahead of ours. Raises BadInput."""
+    at = _whole(value)
+    if at >= now() + listens.AHEAD:
+        raise BadInput("it says that it was made in the future")
+    return at
 
 
 def _real(value: Any) -> float:
