@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
-from app.errors import CannotWrite, DatabaseDamaged, TooBusy
+from app.errors import CannotWrite, Conflict, DatabaseDamaged, TooBusy
 
 _BUSY_SECONDS = 15
 
@@ -51,7 +51,8 @@ class Database:
         """One transaction: committed at the end, rolled back on any exception.
 
         light: nobody waits for the disk, and a power cut, though no kill, may undo it as a whole. Raises TooBusy
-        without the lock, CannotWrite on a full or read-only disk, DatabaseDamaged for a broken file.
+        without the lock, CannotWrite on a full or read-only disk, DatabaseDamaged for a broken file, Conflict if
+        another has just written what contradicts it.
         """
         engine = self._light if light else self._writing
         with _named(), Session(engine, expire_on_commit=False) as session, session.begin():
@@ -101,18 +102,26 @@ def alone(session: Session, what: str) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
 
 
+_BUSY = ("locked", "busy", "deadlock")
 _CANNOT = ("disk is full", "readonly", "disk I/O error", "unable to open")
+_TAKEN = ("UNIQUE constraint", "FOREIGN KEY constraint")
+_TAKEN_CODES = ("23503", "23505")  # the same by PostgreSQL
 _DAMAGED = ("malformed", "not a database")
 
 
 @contextmanager
 def _named() -> Iterator[None]:
-    """SQLite's complaints of lock, disk and file as our own errors."""
+    """The database's complaints of lock, disk, file, and of what another has just written, as our own errors."""
     try:
         yield
+    except IntegrityError as problem:
+        said = str(problem.orig)
+        if any(words in said for words in _TAKEN) or getattr(problem.orig, "sqlstate", "") in _TAKEN_CODES:
+            raise Conflict("Something else was changed in this very moment; please look and try again.") from problem
+        raise  # a row that never may be: a bug
     except DatabaseError as problem:
         said = str(problem.orig)
-        if isinstance(problem, OperationalError) and ("locked" in said or "busy" in said):
+        if isinstance(problem, OperationalError) and any(word in said for word in _BUSY):
             raise TooBusy("The database is busy; please try again in a moment.") from problem
         if any(words in said for words in _CANNOT):
             raise CannotWrite(f"The database cannot be written ({said}); nothing was changed.") from problem
