@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError, IntegrityError, NoResultFound, OperationalError
 from sqlalchemy.orm import Session
 
-from app.errors import CannotWrite, DatabaseDamaged, NotFound, TooBusy
+from app.errors import CannotWrite, Conflict, DatabaseDamaged, NotFound, TooBusy
 
 _BUSY_SECONDS = 15
 
@@ -51,7 +51,8 @@ class Database:
         """One transaction: committed at the end, rolled back on any exception.
 
         light: nobody waits for the disk, and a power cut, though no kill, may undo it as a whole. Raises TooBusy
-        without the lock, CannotWrite on a full or read-only disk, DatabaseDamaged for a broken file.
+        without the lock, CannotWrite on a full or read-only disk, DatabaseDamaged for a broken file, Conflict if
+        another has just written what contradicts it.
         """
         engine = self._light if light else self._writing
         with _named(), Session(engine, expire_on_commit=False) as session, session.begin():
@@ -101,8 +102,10 @@ def alone(session: Session, what: str) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
 
 
+_BUSY = ("locked", "busy", "deadlock")
 _CANNOT = ("disk is full", "readonly", "disk I/O error", "unable to open")
 _GONE = "This, or whom it belongs to, is not there any more; nothing was done."
+_TAKEN = "Something else was changed in this very moment; please look and try again."
 _DAMAGED = ("malformed", "not a database")
 
 
@@ -113,16 +116,21 @@ def _named() -> Iterator[None]:
         yield
     except NoResultFound as problem:  # get_one: an account that was deleted while its own request was under way
         raise NotFound(_GONE) from problem
+    except IntegrityError as problem:
+        said = str(problem.orig).lower()
+        if "foreign key constraint" in said:
+            raise NotFound(_GONE) from problem
+        if "unique constraint" in said:
+            raise Conflict(_TAKEN) from problem
+        raise  # a row that never may be: a bug
     except DatabaseError as problem:
         said = str(problem.orig)
-        if isinstance(problem, OperationalError) and ("locked" in said or "busy" in said):
+        if isinstance(problem, OperationalError) and any(word in said for word in _BUSY):
             raise TooBusy("The database is busy; please try again in a moment.") from problem
         if any(words in said for words in _CANNOT):
             raise CannotWrite(f"The database cannot be written ({said}); nothing was changed.") from problem
         if any(words in said for words in _DAMAGED):
             raise DatabaseDamaged(f"The database is damaged ({said}). `earshot doctor` says how to go on.") from problem
-        if isinstance(problem, IntegrityError) and "foreign key constraint" in said.lower():
-            raise NotFound(_GONE) from problem
         raise
 
 

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     musicbrainz_url: str = Field(
         "", description="MusicBrainz' web service (`https://musicbrainz.org/ws/2`), to complete songs; empty is off."
     )
-    backup_hours: int = Field(24, ge=0, description="Hours between backups into data/backups/; 0 makes none.")
+    backup_hours: int = Field(24, ge=0, description="Hours between backups into data/backups/; 0 makes none unasked.")
     backup_keep: int = Field(7, ge=1, description="How many of these backups are kept.")
     metrics: str = Field("", description="Address for Prometheus, such as `127.0.0.1:9100`; empty serves no metrics.")
     max_requests: int = Field(200, ge=1, description="Requests answered at once; more are asked to come again.")
@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     def vectors(self) -> Path:
         """Catalogue vectors, a folder for each base fingerprint."""
         return self.data / "vectors"
+
+    @property
+    def can_back_up(self) -> bool:
+        """Whether the worker can: what is shared, or in another database, is backed up where it lies."""
+        return not self.storage and self.url.startswith("sqlite")
 
     @property
     def backups(self) -> Path:

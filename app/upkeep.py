@@ -48,9 +48,7 @@ def doings(
         return shred_all(database, settings)
 
     regular = {"tidy": Doing(tidy, _DAY), "shred": Doing(shred)}
-    hours = settings.backup_hours
-    here = database.is_sqlite and not settings.storage  # what is shared is backed up where it lies
-    return regular | ({"backup": Doing(save, hours * 3600)} if hours and here else {})
+    return regular | ({"backup": Doing(save, settings.backup_hours * 3600)} if settings.can_back_up else {})
 
 
 def prove(file: Path, engine: Engine, kinds: EngineTypes) -> int:

@@ -179,15 +179,21 @@ class Worker:
                     retraining.give_back(session, job.id, self.owner)
             else:
                 self._stop(job, "cancelled")
-                if job.kind == "circle":  # somebody has left; perhaps the job went with their account
-                    with self.db.write() as session:
-                        circle_adapter.drop(session, (), self.min_songs)
+                if job.kind == "circle":
+                    self._train_those_left(job)
         except EarshotError as problem:
             self._stop(job, "failed", str(problem))
         except Exception as problem:  # a bug must not take the worker down with it
             log.exception("job %s failed", job.id)
             self._stop(job, "failed", f"{type(problem).__name__}: {problem}")
         return True
+
+    def _train_those_left(self, job: Job) -> None:
+        """Somebody has left, perhaps with their account and the job; but who cancelled it wants no other."""
+        with self.db.write() as session:
+            row = session.get(Job, job.id)
+            if row is None or not row.cancel_asked:
+                circle_adapter.drop(session, (), self.min_songs)
 
     def complete(self) -> bool:
         """Between jobs: ask MusicBrainz for one song, where that is switched on; false if there was nothing to ask."""

@@ -10,8 +10,10 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.db import alone
 from app.errors import Conflict, NotFound
-from app.services.text import show
+from app.services import retraining
+from app.services.text import is_id, show
 from app.tables import BrowserSession, Chore, Invite, Job, Listen, Listener, now
 
 
@@ -43,7 +45,7 @@ def people(db: Session) -> list[Person]:
 
 def person(db: Session, listener_id: str) -> Listener:
     """Raises NotFound."""
-    found = db.get(Listener, listener_id[:16]) if len(listener_id) == 16 else None
+    found = db.get(Listener, listener_id) if is_id(listener_id) else None
     if found is None:
         raise NotFound(f"There is no listener {show(listener_id)}.")
     return found
@@ -51,6 +53,7 @@ def person(db: Session, listener_id: str) -> Listener:
 
 def set_administrator(db: Session, listener_id: str, is_admin: bool) -> None:
     """Make somebody an administrator, or take it from them. Raises NotFound, or Conflict for the last one."""
+    alone(db, "administrators")  # else two could take it from each other at once, and none would be left
     found = person(db, listener_id)
     others = select(func.count()).where(Listener.is_admin, Listener.id != found.id)
     if not is_admin and not db.scalar(others):
@@ -77,6 +80,15 @@ def jobs(db: Session, most: int = 50) -> list[tuple[Job, str]]:
     """The newest retrains, with whose they are."""
     wanted = select(Job, Listener.name).join(Listener, Listener.id == Job.listener_id)
     return [(job, name) for job, name in db.execute(wanted.order_by(Job.created_at.desc()).limit(most))]
+
+
+def cancel(db: Session, job_id: str) -> None:
+    """Stop a job, or (by a person's id) somebody's own retrain. Raises NotFound."""
+    job = db.get(Job, job_id) if is_id(job_id) else None
+    if job is not None:
+        retraining.cancel_job(job)
+    else:
+        retraining.cancel(db, person(db, job_id).id)
 
 
 def chores(db: Session) -> Sequence[Chore]:

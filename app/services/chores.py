@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.db import Database
+from app.db import Database, alone
 from app.errors import EarshotError
 from app.tables import Chore, now
 
@@ -29,6 +29,7 @@ class Doing:
 
 def ask(db: Session, name: str) -> None:
     """Have a chore done as soon as the worker is free."""
+    alone(db, "chores")  # on PostgreSQL two may find no row, and only one could add it
     chore = db.get(Chore, name) or Chore(name=name)
     chore.due_at = now()
     db.add(chore)
@@ -39,6 +40,7 @@ def schedule(db: Session, doings: Mapping[str, Doing]) -> None:
 
     One that would be due later than it ever may be, since the clock was set back, is due after one period too.
     """
+    alone(db, "chores")
     for name, doing in doings.items():
         chore = db.get(Chore, name)
         if chore is None and doing.every:

@@ -39,6 +39,7 @@ _ACTIVE = ("queued", "running", "evaluated")
 
 def join(db: Session, listener_id: str, min_songs: int) -> None:
     """Let the circle's adapter learn from a listener, and answer for them; it is trained with them by itself."""
+    alone(db, QUEUE)
     db.get_one(Listener, listener_id).in_circle = True
     _train_again(db, min_songs)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from app.db import alone
 from app.errors import NotFound
 from app.services import browsing
 from app.services.text import artist_key, clean
@@ -15,6 +16,7 @@ from app.tables import HiddenArtist, Song
 
 def hide(db: Session, listener: str, artist: str) -> HiddenArtist:
     """No list shows this artist (a name or a key) any more. Hiding twice is hiding once. Raises BadInput, NotFound."""
+    alone(db, listener)
     facts = browsing.artist(db, clean(artist, "The artist"))
     return db.merge(HiddenArtist(listener_id=listener, artist_key=facts.key, name=facts.name))
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.db import alone
 from app.errors import NotFound
 from app.services import catalogue
-from app.services.text import show
+from app.services.text import is_id, show
 from app.tables import Feedback, KeptList, KeptSong, Listen, Song, now
 
 # Within this time the same question is the same list: feedback then brings songs in, and nothing shown is lost.
@@ -41,6 +42,7 @@ def keep(
     db: Session, listener: str, *, mode: str, wish: str, adventure: int, version: str | None, songs: Sequence[int]
 ) -> KeptList:
     """Note a list that is shown; the same question asked again soon adds what is new to the same list."""
+    alone(db, listener)
     kept, there, fresh = _compared(db, listener, mode, wish, adventure, version, songs)
     if kept is None:
         kept = KeptList(listener_id=listener, mode=mode, wish=wish, adventure=adventure, version=version)
@@ -82,8 +84,8 @@ def latest(db: Session, listener: str, mode: str, wish: str, adventure: int) -> 
 
 def own(db: Session, listener: str, list_id: str) -> KeptList:
     """A listener's own list. Raises NotFound, also for somebody else's."""
-    found = db.scalar(select(KeptList).where(KeptList.id == list_id[:16], KeptList.listener_id == listener))
-    if found is None or found.id != list_id:
+    found = db.get(KeptList, list_id) if is_id(list_id) else None
+    if found is None or found.listener_id != listener:
         raise NotFound(f"You have no list {show(list_id)}.")
     return found
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
+from app.db import alone
 from app.errors import BadInput, Conflict, NotFound
 from app.services import catalogue
 from app.services.text import show
@@ -193,6 +194,7 @@ def verdicts(db: Session, listener: str) -> dict[int, str]:
 
 def set_preferences(db: Session, listener: str, genres: list[str], artists: list[str]) -> None:
     """Replace a listener's picks of liked genres and favourite artists (already cleaned, no repeats needed)."""
+    alone(db, listener)
     db.execute(delete(Preference).where(Preference.listener_id == listener))
     for kind, values in (("genre", genres), ("artist", artists)):
         for value in dict.fromkeys(values):

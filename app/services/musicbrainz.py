@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import String, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.db import Database
@@ -131,29 +131,48 @@ def _genres(found: Any) -> list[str]:
 
 
 def next_song(db: Session) -> Song | None:
-    """A song that lacks facts and was not asked for yet: one that listeners brought, newest first."""
-    asked = select(SongLookup.song_id).where(
-        or_(SongLookup.answer.is_not(None), SongLookup.asked_at > now() - _ASK_AGAIN_SECONDS)
-    )
+    """A song that lacks facts: one that listeners brought, newest first.
+
+    Those that were never asked for come first, then those that may be asked for again, the longest waiting one first.
+    """
     lacks = or_(Song.year.is_(None), Song.genres_from == "inferred")
-    wanted = select(Song).where(Song.source.in_(("log", "import")), lacks, Song.id.not_in(asked))
-    return db.scalar(wanted.order_by(Song.id.desc()).limit(1))
+    unknown = func.coalesce(cast(SongLookup.answer, String), "null") == "null"  # None is kept as JSON's null
+    due = unknown & (SongLookup.asked_at <= now() - _ASK_AGAIN_SECONDS)
+    wanted = select(Song).outerjoin(SongLookup, SongLookup.song_id == Song.id)
+    wanted = wanted.where(Song.source.in_(("log", "import")), lacks, or_(SongLookup.song_id.is_(None), due))
+    order = (SongLookup.song_id.is_not(None), SongLookup.asked_at, Song.id.desc())
+    return db.scalar(wanted.order_by(*order).limit(1))
 
 
 def complete_one(database: Database, server: MusicBrainz) -> tuple[int, bool] | None:
     """Ask for one song and keep the answer: (its id, whether its text changed); None if no song lacks anything.
 
-    The database is not held while MusicBrainz thinks. Raises MusicBrainzProblem; then the song waits for another try.
+    The database is not held while MusicBrainz thinks. Raises MusicBrainzProblem; then the song waits for another try,
+    after all the others: one that is always refused must not keep them from being asked for.
     """
     with database.read() as db:
         song = next_song(db)
         if song is None:
             return None
         mbid = db.scalar(select(Recording.mbid).where(Recording.song_id == song.id).limit(1))
-    facts = server.facts(song.artist, song.title, mbid)
+    try:
+        facts = server.facts(song.artist, song.title, mbid)
+    except MusicBrainzProblem:
+        _note(database, song.id, None, now() - _ASK_AGAIN_SECONDS)
+        raise
+    if not _note(database, song.id, asdict(facts) if facts else None, now()):
+        return song.id, False
     with database.write() as db:
-        db.merge(SongLookup(song_id=song.id, answer=asdict(facts) if facts else None, asked_at=now()))
         return song.id, facts is not None and _apply(db, song.id, facts)
+
+
+def _note(database: Database, song_id: int, answer: dict[str, Any] | None, asked_at: int) -> bool:
+    """False if the song is gone."""
+    with database.write() as db:
+        if db.get(Song, song_id) is None:
+            return False
+        db.merge(SongLookup(song_id=song_id, answer=answer, asked_at=asked_at))
+        return True
 
 
 def _apply(db: Session, song_id: int, facts: Facts) -> bool:

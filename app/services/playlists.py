@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from app.db import alone
 from app.errors import BadInput, NotFound
 from app.services import catalogue
-from app.services.text import clean, show
+from app.services.text import clean, is_id, show
 from app.tables import Playlist, PlaylistSong, Song
 
 MOST_SONGS = 1000
@@ -27,8 +28,8 @@ def make(db: Session, listener: str, name: str, songs: Sequence[int] = ()) -> Pl
 
 def own(db: Session, listener: str, playlist_id: str) -> Playlist:
     """A listener's own playlist. Raises NotFound, also for somebody else's."""
-    found = db.scalar(select(Playlist).where(Playlist.id == playlist_id[:16], Playlist.listener_id == listener))
-    if found is None or found.id != playlist_id:
+    found = db.get(Playlist, playlist_id) if is_id(playlist_id) else None
+    if found is None or found.listener_id != listener:
         raise NotFound(f"You have no playlist {show(playlist_id)}.")
     return found
 
@@ -62,6 +63,7 @@ def add(db: Session, playlist: Playlist, songs: Sequence[int]) -> int:
 
     Raises BadInput beyond 1,000 songs, NotFound for a song that is not there.
     """
+    alone(db, playlist.id)
     there = _order(db, playlist)
     fresh = [song for song in dict.fromkeys(songs) if song not in set(there)]
     if len(there) + len(fresh) > MOST_SONGS:
@@ -74,11 +76,13 @@ def add(db: Session, playlist: Playlist, songs: Sequence[int]) -> int:
 
 def take_out(db: Session, playlist: Playlist, song: int) -> None:
     """Remove a song from a playlist. Raises NotFound."""
+    alone(db, playlist.id)
     _write(db, playlist, _without(db, playlist, song))
 
 
 def move(db: Session, playlist: Playlist, song: int, to: int) -> None:
     """Put a song at a place, counted from 1; a place past the end is the end. Raises NotFound."""
+    alone(db, playlist.id)
     others = _without(db, playlist, song)
     at = max(0, min(to - 1, len(others)))
     _write(db, playlist, [*others[:at], song, *others[at:]])

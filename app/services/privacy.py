@@ -11,12 +11,13 @@ from pathlib import Path
 from sqlalchemy import Column, ColumnElement, Table, delete, exists, func, select, text
 from sqlalchemy.orm import Session
 
-from app.db import Database
+from app.db import Database, alone
 from app.errors import Conflict
 from app.objects import Objects
-from app.services import chores
+from app.services import blends, chores
 from app.tables import Listener, Song
 from app.tables import Table as Base
+from app.tables_sharing import BlendMember
 
 log = logging.getLogger("earshot.privacy")
 
@@ -39,6 +40,10 @@ def what_goes(db: Session, listener_id: str) -> dict[str, int]:
     for table, column in referring(_listeners().c.id):
         rows = db.scalar(select(func.count()).select_from(table).where(column == listener_id)) or 0
         found[table.name] = found.get(table.name, 0) + rows
+    if "blends" in found:  # those of three people or more are handed on
+        mine = select(BlendMember.blend_id).where(BlendMember.listener_id == listener_id)
+        members = select(BlendMember.blend_id).where(BlendMember.blend_id.in_(mine)).group_by(BlendMember.blend_id)
+        found["blends"] = len(db.scalars(members.having(func.count() < 3)).all())
     found["songs"] = len(_unshared(db, listener_id, _brought_by(db, listener_id)))
     return {name: rows for name, rows in found.items() if rows}
 
@@ -49,10 +54,14 @@ def delete_account(db: Session, listener_id: str) -> None:
     The rows are gone with the commit; the chore "shred" removes what is left in files, RAM and free pages. Raises
     Conflict for the only administrator of a circle with others in it.
     """
-    listener = db.get_one(Listener, listener_id)
+    alone(db, "administrators")
+    is_admin = db.scalar(select(Listener.is_admin).where(Listener.id == listener_id))
     others = select(func.count()).select_from(Listener).where(Listener.id != listener_id)
-    if listener.is_admin and db.scalar(others) and not db.scalar(others.where(Listener.is_admin)):
+    if is_admin and db.scalar(others) and not db.scalar(others.where(Listener.is_admin)):
         raise Conflict("You are the only administrator. Make somebody else one first, then leave.")
+    for blend in db.scalars(select(BlendMember.blend_id).where(BlendMember.listener_id == listener_id)).all():
+        blends.leave(db, listener_id, blend)  # it is handed on to those who stay
+    db.flush()
     db.execute(delete(Listener).where(Listener.id == listener_id))
     # Also what they brought and then deleted their own rows of: of such songs nothing says who brought them.
     db.execute(delete(Song).where(Song.source.in_(_BROUGHT), *_named_by_nobody()))
@@ -91,13 +100,13 @@ def _unshared(db: Session, listener_id: str, songs: Sequence[int]) -> list[int]:
     """Those of some songs that no row of anybody else's names."""
     kept: list[int] = []
     for part in _parts(songs):
-        alone = select(Song.id).where(Song.id.in_(part))
+        only = select(Song.id).where(Song.id.in_(part))
         for table, column in referring(_songs().c.id, None):
             other = column == Song.id
             if "listener_id" in table.c:
                 other = other & (table.c.listener_id != listener_id)
-            alone = alone.where(~exists().where(other))
-        kept += db.scalars(alone)
+            only = only.where(~exists().where(other))
+        kept += db.scalars(only)
     return kept
 
 

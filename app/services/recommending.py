@@ -81,13 +81,9 @@ def recommend(
     counts at once: dislikes, "not now" and hidden artists are out, loves pull. adventure: -2 (safe) to 2 (adventurous).
     Raises BadInput.
     """
-    if mode not in get_args(Mode):
-        raise BadInput(f"A list is discover or familiar, not {show(mode)}.")
+    wish = checked(mode, wish, adventure)
     if not 1 <= count <= 200:
         raise BadInput(f"A list has 1 to 200 songs, not {count}.")
-    if adventure not in PER_ARTIST:
-        raise BadInput(f"A list is from -2 (safe) to 2 (adventurous), not {adventure}.")
-    wish = clean(wish, "The wish", most=WISH_MOST, required=False)
 
     def make() -> tuple[Recommended, bool]:
         return _make(db, engine, kinds, listener_id, mode, wish, count, adventure)
@@ -95,6 +91,15 @@ def recommend(
     if remembered is None:
         return make()[0]
     return remembered.ask(db, engine, (listener_id, mode, wish, adventure, count), make)
+
+
+def checked(mode: str, wish: str, adventure: int) -> str:
+    """The wish of a question, cleaned. Raises BadInput for a question that is none."""
+    if mode not in get_args(Mode):
+        raise BadInput(f"A list is discover or familiar, not {show(mode)}.")
+    if adventure not in PER_ARTIST:
+        raise BadInput(f"A list is from -2 (safe) to 2 (adventurous), not {adventure}.")
+    return clean(wish, "The wish", most=WISH_MOST, required=False)
 
 
 def _make(

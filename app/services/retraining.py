@@ -63,8 +63,12 @@ def latest(db: Session, listener_id: str) -> Job | None:
 
 def cancel(db: Session, listener_id: str) -> Job:
     """Stop a queued job at once, and ask a running one to stop. Raises NotFound."""
-    job = db.scalar(_own(listener_id).where(Job.state.in_(ACTIVE)).order_by(Job.cancel_asked).limit(1))
-    if job is None:
+    return cancel_job(db.scalar(_own(listener_id).where(Job.state.in_(ACTIVE)).order_by(Job.cancel_asked).limit(1)))
+
+
+def cancel_job(job: Job | None) -> Job:
+    """The same for a job at hand. Raises NotFound for none, and for one that has ended."""
+    if job is None or job.state not in ACTIVE:
         raise NotFound("No retrain is running.")
     job.cancel_asked = True
     if job.state == "queued":

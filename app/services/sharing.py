@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.orm import Session
 
+from app.db import alone
 from app.errors import BadInput, NotFound
-from app.services.text import fold, show
+from app.services.text import fold, is_id, show
 from app.tables import Listener
 from app.tables_sharing import Share
 
 OFF, CIRCLE, FRIENDS = "off", "circle", "friends"
 CHOICES = (OFF, CIRCLE, FRIENDS)
-_ID = re.compile(r"[0-9a-f]{16}")
 
 
 def visible(viewer: str) -> Select[str]:
@@ -41,7 +40,7 @@ def may_see(db: Session, viewer: str, owner: str) -> bool:
 def seen(db: Session, viewer: str, owner: str) -> Listener:
     """The listener behind an id, if their listens may be seen. Raises NotFound: who may not see learns nothing."""
     found = None
-    if _ID.fullmatch(owner):
+    if is_id(owner):
         found = db.scalar(select(Listener).where(Listener.id == owner, Listener.id.in_(visible(viewer))))
     if found is None:
         raise NotFound("There is nobody here who shares with you under that address.")
@@ -57,11 +56,12 @@ def share(db: Session, listener: str, choice: str, friends: Collection[str] | No
     """Set who may see: "off", "circle" or "friends", and (unless None) which friends. Raises BadInput."""
     if choice not in CHOICES:
         raise BadInput(f"Sharing is off, circle or friends, not {show(choice)}.")
+    alone(db, listener)
     db.get_one(Listener, listener).sharing = choice
     if friends is None:
         return
     wanted = set(friends) - {listener}
-    if odd := [friend for friend in wanted if not _ID.fullmatch(friend)]:
+    if odd := [friend for friend in wanted if not is_id(friend)]:
         raise BadInput(f"There is no listener {show(odd[0])} to share with.")
     there = set(db.scalars(select(Listener.id).where(Listener.id.in_(wanted))))
     if missing := wanted - there:

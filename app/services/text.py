@@ -8,6 +8,7 @@ import unicodedata
 from app.errors import BadInput
 
 LONGEST = 500
+_ID = re.compile(r"[0-9a-f]{16}")
 _SPACE = re.compile(r"\s+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 # "(feat. X)", "[2011 Remaster]", "- Remastered 2009": notes that do not make it another song.
@@ -17,6 +18,11 @@ _NOTE = re.compile(
     re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"^(?:the)\s+(?=\S)")
+
+
+def is_id(value: str) -> bool:
+    """Whether a value from outside can be an id of ours, and be asked of any database: 16 hex digits."""
+    return _ID.fullmatch(value) is not None
 
 
 def show(value: str, most: int = 40) -> str:

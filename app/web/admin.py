@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
+from app.errors import Conflict
 from app.services import accounts, administering, chores, retraining
 from app.web.access import Me, Shared
 from app.web.health import missing
@@ -41,7 +42,7 @@ def _page(request: Request, state: State, link: str = "", link_for: str = "") ->
             request, "admin.html", people=administering.people(db), invites=administering.invites(db),
             jobs=administering.jobs(db), chores=administering.chores(db), storage=administering.storage(places(state)),
             missing=missing(state), active=retraining.ACTIVE, link=link, link_for=link_for,
-            backups=backups(state),
+            backups=backups(state), can_back_up=state.settings.can_back_up,
         )  # fmt: skip
 
 
@@ -69,17 +70,24 @@ def end_invite(state: Shared, who: Me, invite_key: str) -> Response:
     return go("/admin#invites")
 
 
-@router.post("/jobs/{person_id}/cancel")
-def cancel(state: Shared, who: Me, person_id: str) -> Response:
-    """Stop somebody's retrain."""
+@router.post("/jobs/{job_id}/cancel")
+def cancel(state: Shared, who: Me, job_id: str) -> Response:
+    """Stop a retrain, somebody's or the circle's."""
     with state.db.write() as db:
-        retraining.cancel(db, administering.person(db, person_id).id)
+        administering.cancel(db, job_id)
     return go("/admin#jobs")
 
 
 @router.post("/backup")
 def back_up(state: Shared, who: Me) -> Response:
     """Have a backup made by the worker as soon as it is free."""
+    ask_for_backup(state)
+    return go("/admin#backup")
+
+
+def ask_for_backup(state: State) -> None:
+    """Raises Conflict where the worker can make none."""
+    if not state.settings.can_back_up:
+        raise Conflict("What lies in PostgreSQL or in shared storage is backed up there, not by Earshot.")
     with state.db.write() as db:
         chores.ask(db, "backup")
-    return go("/admin#backup")

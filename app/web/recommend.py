@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from app.errors import CannotWrite, NotFound, TooBusy
 from app.services import catalogue, hiding, kept, listens
 from app.services.accounts import SignedIn
-from app.services.recommending import WISH_MOST, Recommended, recommend
+from app.services.recommending import WISH_MOST, Recommended, checked, recommend
 from app.tables import HiddenArtist, Listen, Song
 from app.web.access import Me, Shared
 from app.web.rendering import State, go, local_path, page, wants_json, with_query
@@ -65,7 +65,7 @@ def ask(
     part: str = "", said: int = 0, was: str = "clear", hid: str = "", logged: int = 0,
 ) -> Response:  # fmt: skip
     """The page, or with ``part`` only the list, for scripts that replace it after feedback."""
-    question = Question(mode, " ".join(wish.split()), adventure)
+    question = Question(mode, checked(mode, wish, adventure), adventure)
     if not state.engine.ready and not part:
         return _while_loading(request, state, who, question)
     engine = state.engine.get()

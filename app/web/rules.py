@@ -94,7 +94,7 @@ RULES: dict[str, Rule] = {
     "POST /admin/people/{person_id}/rights": ADMIN,
     "POST /admin/people/{person_id}/reset": ADMIN,
     "POST /admin/invites/{invite_key}/end": ADMIN,
-    "POST /admin/jobs/{person_id}/cancel": ADMIN,
+    "POST /admin/jobs/{job_id}/cancel": ADMIN,
     "POST /admin/backup": ADMIN,
     # imports, exports
     "GET /import": MEMBER,
@@ -236,7 +236,7 @@ RULES |= {
     "GET /api/v1/admin/invites": ADMIN,
     "DELETE /api/v1/admin/invites/{invite_key}": ADMIN,
     "GET /api/v1/admin/jobs": ADMIN,
-    "POST /api/v1/admin/jobs/{person_id}/cancel": ADMIN,
+    "POST /api/v1/admin/jobs/{job_id}/cancel": ADMIN,
     "GET /api/v1/admin/health": ADMIN,
     "POST /api/v1/admin/backup": ADMIN,
 }

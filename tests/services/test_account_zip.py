@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -168,6 +169,20 @@ def test_an_account_comes_to_a_friends_name_with_its_adapter_and_can_go_again(
         gone = undoing.undo(session, ben.id, made)
         assert gone["versions"] == [row.id] and session.get_one(Listener, ben.id).live_version is None
         assert session.scalars(select(Listen).where(Listen.listener_id == ben.id)).all() == []
+
+
+def test_a_version_whose_files_are_not_in_the_shared_storage_is_left_out(
+    db: Database, engine: Engine, kinds: EngineTypes, ana: Listener, version: str, tmp_path: Path
+) -> None:
+    places = {"adapters": tmp_path / "a", "vectors": tmp_path / "v", "storage": str(tmp_path / "share")}
+    shared = Engine(engine.base, dataclasses.replace(engine.settings, **places))
+    with (
+        db.read() as session,
+        exporting.account_zip(session, shared, kinds, ana.id, tmp_path / "exports", None) as made,
+        zipfile.ZipFile(made) as archive,
+    ):
+        assert json.loads(archive.read("account.json"))["versions"] == []
+        assert not [name for name in archive.namelist() if name.startswith("adapters/")]
 
 
 def _other_base(name: str, content: bytes) -> bytes:

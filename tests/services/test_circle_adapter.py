@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import delete, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.db import Database
-from app.errors import CircleTooSmall, Forbidden
+from app.errors import CircleTooSmall, Conflict, Forbidden
 from app.lm.engine import Engine, Outcome
 from app.lm.evaluation import HeldOut, Verdict
 from app.lm.lora import lora_facts
@@ -123,7 +122,7 @@ def test_an_own_retrain_is_not_blocked_by_the_circle_s_nor_the_other_way_round(d
 
 
 def test_the_database_holds_one_queued_training_of_the_circle(db: Database, both: list[str]) -> None:
-    with pytest.raises(IntegrityError), db.write() as session:
+    with pytest.raises(Conflict), db.write() as session:
         session.add(Job(kind="circle", listener_id=both[1]))
         session.add(Job(kind="circle", listener_id=both[0]))
         session.flush()

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from app.db import Database
 from app.errors import MusicBrainzProblem
@@ -208,6 +208,35 @@ def test_an_answer_that_is_none_leaves_the_song_for_another_time(
         complete_one(db, asks)
     double.answer = None
     assert complete_one(db, asks) == (song_id, True)
+
+
+def test_a_song_that_is_always_refused_keeps_no_other_from_being_asked_for(
+    db: Database, double: Double, asks: MusicBrainz, add: Callable[..., int]
+) -> None:
+    others = [add(title="One"), add(title="Two")]
+    refused = add(title="Refused")
+    double.answer = (414, b"")
+    with pytest.raises(MusicBrainzProblem):
+        complete_one(db, asks)
+    double.answer, double.found = None, []
+    assert [complete_one(db, asks) for _ in range(4)] == [
+        (others[1], False),
+        (others[0], False),
+        (refused, False),
+        None,
+    ]
+
+
+def test_a_song_that_goes_while_it_is_asked_for_is_let_go(
+    db: Database, double: Double, add: Callable[..., int]
+) -> None:
+    song_id = add()
+
+    def gone(_: float) -> None:  # before the second request, as the real one waits there
+        with db.write() as session:
+            session.execute(delete(Song).where(Song.id == song_id))
+
+    assert complete_one(db, MusicBrainz(double.url, lambda: 0.0, gone)) == (song_id, False)
 
 
 def test_a_server_that_is_not_there_is_a_named_problem(double: Double) -> None:

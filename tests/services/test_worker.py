@@ -258,6 +258,19 @@ def test_a_member_who_leaves_during_the_training_leaves_no_files(
     assert engine.store.versions(engine.circle) == []
 
 
+def test_a_training_of_the_circle_that_somebody_cancels_is_not_begun_anew(
+    db: Database, engine: Engine, kinds: EngineTypes, members: list[Listener]
+) -> None:
+    def open_engine() -> Engine:
+        with db.write() as session:
+            retraining.cancel_job(circle_adapter.active_job(session))
+        return engine
+
+    assert Worker(db, engine.store, open_engine, kinds).once()
+    with db.read() as session:
+        assert circle_adapter.active_job(session) is None and circle_adapter.latest(session) is None
+
+
 @pytest.mark.training
 def test_an_account_deleted_during_the_circle_s_training_leaves_the_others_one_without_it(
     db: Database, engine: Engine, kinds: EngineTypes, members: list[Listener], song_ids: Sequence[int]

@@ -15,7 +15,7 @@ from app.errors import Conflict, TooBusy
 from app.lm.asking import CIRCLE
 from app.lm.compacting import keep_only
 from app.lm.vectors import CatalogueVectors
-from app.services import accounts, catalogue, chores, importing, listens, playlists, privacy
+from app.services import accounts, blends, catalogue, chores, importing, listens, playlists, privacy
 from app.services.plain_format import Row
 from app.settings import Settings
 from app.tables import Feedback, Job, Listen, Listener, Preference, Song, Table
@@ -134,6 +134,18 @@ def test_what_goes_is_told_beforehand(bare_db: Database, leaver: str) -> None:
         goes = privacy.what_goes(db, leaver)
     assert goes["listens"] == 202 and goes["songs"] == 201 and goes["adapter_versions"] == 1
     assert "blends" not in goes and all(goes.values())
+
+
+def test_a_blend_outlives_who_made_it_while_two_people_are_left(bare_db: Database, people: dict[str, str]) -> None:
+    with bare_db.write() as db:
+        cleo = accounts.add_listener(db, "Cleo", None).id
+        three = blends.start(db, people["Ben"], [people["Ana"], cleo]).id
+        blends.start(db, people["Ben"], [cleo])
+        assert privacy.what_goes(db, people["Ben"])["blends"] == 1
+        privacy.delete_account(db, people["Ben"])
+    with bare_db.read() as db:
+        (left,) = blends.all_of(db, cleo)
+        assert left.id == three and [person.id for person in left.people] == [people["Ana"], cleo]
 
 
 def test_the_only_administrator_stays_while_others_are_there(bare_db: Database, people: dict[str, str]) -> None:

@@ -57,3 +57,17 @@ def test_the_schedule_makes_proves_and_keeps_backups(
         done = session.get_one(Chore, "backup")
         assert "1 lists asked" in done.said and done.error == "" and done.done_at
     assert len(list(settings.backups.iterdir())) == 1
+
+
+def test_without_a_schedule_a_backup_is_made_when_it_is_asked_for_and_then_no_more(
+    settings: Settings, db: Database, engine: Engine, listener: Listener
+) -> None:
+    doings = upkeep.doings(db, settings.model_copy(update={"backup_hours": 0}), lambda: engine, KINDS)
+    with db.write() as session:
+        chores.schedule(session, doings)
+        assert session.get(Chore, "backup") is None
+        chores.ask(session, "backup")
+    assert [chores.run_due(db, doings) for _ in range(2)] == [1, 0]
+    with db.read() as session:
+        assert session.get_one(Chore, "backup").due_at is None
+    assert len(list(settings.backups.iterdir())) == 1

@@ -69,7 +69,7 @@ COUNTERPARTS = {
     "POST /admin/people/{person_id}/rights": "PUT /admin/people/{person_id}/rights",
     "POST /admin/people/{person_id}/reset": "POST /admin/people/{person_id}/reset",
     "POST /admin/invites/{invite_key}/end": "DELETE /admin/invites/{invite_key}",
-    "POST /admin/jobs/{person_id}/cancel": "POST /admin/jobs/{person_id}/cancel",
+    "POST /admin/jobs/{job_id}/cancel": "POST /admin/jobs/{job_id}/cancel",
     "POST /admin/backup": "POST /admin/backup",
     "GET /import": "GET /imports",
     "POST /import": "POST /imports",

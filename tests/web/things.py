@@ -91,6 +91,13 @@ def _invite(db: Session, owner: str) -> str:
     return accounts.token_hash(accounts.invite(db, owner, 1))[:16]
 
 
+def _job(db: Session, owner: str) -> str:
+    queued = db.scalar(select(Job).where(Job.listener_id == owner, Job.state == "queued")) or Job(listener_id=owner)
+    db.add(queued)
+    db.flush()
+    return queued.id
+
+
 MAKERS: dict[str, Callable[[Session, str], str]] = {
     "listen_id": _listen,
     "import_id": _import,
@@ -102,6 +109,7 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
     "session": _session,
     "invite_key": _invite,
     "person_id": lambda db, owner: owner,
+    "job_id": _job,
     "token": lambda db, owner: accounts.invite(db, owner, 1),
     "link": _link,
     "blend": _blend,

@@ -12,6 +12,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.errors import AdapterMissing
 from app.services import catalogue, hiding, history, listens, playlist_files, playlists
 from app.services.exporting import listening, rows
 from app.services.exporting.readme import readme, ten_lines
@@ -150,8 +151,11 @@ def _version(row: AdapterVersion, who: Listener) -> dict[str, Any]:
 
 
 def _put_version(archive: ZipFile, engine: Engine, listener_id: str, version: dict[str, Any]) -> bool:
-    """The files of a version; false if they are no longer on disk."""
-    files = engine.store.fetched(listener_id, version["id"])
+    """The files of a version; false if they are no longer there."""
+    try:
+        files = engine.store.fetched(listener_id, version["id"])
+    except AdapterMissing:
+        return False
     if not all(file.is_file() for file in (files.weights, files.config, files.card)):
         return False
     for file in (files.weights, files.config, files.card):

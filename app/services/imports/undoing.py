@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
 from app.services import chores
-from app.services.text import show
+from app.services.text import is_id, show
 from app.tables import (
     AdapterVersion,
     Feedback,
@@ -35,7 +35,7 @@ _COPIED = ("listener_id", "song_id", "listened_at", "ended", "source", "album", 
 
 def own_import(db: Session, listener: str, import_id: str) -> Import:
     """A listener's own import. Raises NotFound, also for somebody else's."""
-    found = db.get(Import, import_id)
+    found = db.get(Import, import_id) if is_id(import_id) else None
     if found is None or found.listener_id != listener:
         raise NotFound(f"You have no import {show(import_id)}.")
     return found

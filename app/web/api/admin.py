@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 from starlette.responses import Response
 
-from app.services import accounts, administering, chores, retraining
+from app.services import accounts, administering, retraining
 from app.tables import now
 from app.web import admin as pages
 from app.web.access import Me, Shared
@@ -72,19 +72,19 @@ def jobs(state: Shared, who: Me) -> shapes.AnyJobsOut:
     return shapes.AnyJobsOut(
         jobs=[
             shapes.AnyJobOut(
-                person_id=job.listener_id, name=name, kind=job.kind, state=job.state, phase=job.phase, step=job.step,
-                of=job.of, active=job.state in retraining.ACTIVE, created_at=job.created_at,
+                id=job.id, person_id=job.listener_id, name=name, kind=job.kind, state=job.state, phase=job.phase,
+                step=job.step, of=job.of, active=job.state in retraining.ACTIVE, created_at=job.created_at,
             )
             for job, name in found
         ]
     )  # fmt: skip
 
 
-@router.post("/jobs/{person_id}/cancel")
-def cancel_job(state: Shared, who: Me, person_id: str) -> shapes.AnyJobsOut:
-    """Stop somebody's retrain."""
+@router.post("/jobs/{job_id}/cancel")
+def cancel_job(state: Shared, who: Me, job_id: str) -> shapes.AnyJobsOut:
+    """Stop a retrain, somebody's or the circle's; with a person's id in its place, their own."""
     with state.db.write() as db:
-        retraining.cancel(db, administering.person(db, person_id).id)
+        administering.cancel(db, job_id)
     return jobs(state, who)
 
 
@@ -103,7 +103,6 @@ def health(state: Shared, who: Me) -> shapes.HealthOut:
 
 @router.post("/backup", status_code=202)
 def back_up(state: Shared, who: Me) -> shapes.HealthOut:
-    """Have a backup made by the worker as soon as it is free."""
-    with state.db.write() as db:
-        chores.ask(db, "backup")
+    """Have a backup made by the worker as soon as it is free. 409 for PostgreSQL and shared storage."""
+    pages.ask_for_backup(state)
     return health(state, who)

@@ -54,9 +54,10 @@ class AnyJobOut(Shape):
     """Somebody's retrain."""
 
     model_config = shown(
-        person_id="0123456789abcdef", name="Ben", kind="taste", state="running", phase="learning", step=3, of=40,
-        active=True, created_at=1_700_000_000,
+        id="fedcba9876543210", person_id="0123456789abcdef", name="Ben", kind="taste", state="running",
+        phase="learning", step=3, of=40, active=True, created_at=1_700_000_000,
     )  # fmt: skip
+    id: str
     person_id: str
     name: str
     kind: str

@@ -116,8 +116,9 @@ def test_undo_leaves_everything_as_it_was(
 def test_undoing_is_ones_own(db: Database, ana: Listener, ben: Listener, bring: Bring, tmp_path: Path) -> None:
     made, _ = bring(file(tmp_path, spotify(PLAYS)))
     for act in (undoing.undo, undoing.count_duplicates, undoing.own_import, running.ask_to_stop):
-        with pytest.raises(NotFound), db.write() as session:
-            act(session, ben.id, made)
+        for one in (made, "\x00", "x" * 500):
+            with pytest.raises(NotFound), db.write() as session:
+                act(session, ben.id, one)
 
 
 def test_what_a_listener_said_since_is_not_the_imports(
