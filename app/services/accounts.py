@@ -12,9 +12,9 @@ from sqlalchemy import CursorResult, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.db import alone
+from app.db import Database, alone
 from app.errors import BadInput, Conflict, NotFound, NotSignedIn
-from app.services.passwords import hash_password, verify
+from app.services.passwords import Hashed, hash_password, verify
 from app.services.text import clean, fold, show
 from app.tables import BrowserSession, Invite, Listener, now
 
@@ -49,7 +49,7 @@ def add_listener(db: Session, name: str, password: str | None, *, is_admin: bool
     Raises BadInput or Conflict.
     """
     name = clean(name, "The name", most=_NAME_MOST)
-    hashed = None if password is None else hash_password(password, [name])
+    hashed = None if password is None else _hashed(password, name)
     listener = Listener(name=name, name_key=fold(name), password_hash=hashed, is_admin=is_admin)
     db.add(listener)
     try:
@@ -59,11 +59,33 @@ def add_listener(db: Session, name: str, password: str | None, *, is_admin: bool
     return listener
 
 
+def _hashed(password: str, name: str) -> str:
+    return str(password if isinstance(password, Hashed) else hash_password(password, [name]))
+
+
+def hashed_for(database: Database, name: str, password: str, token: str = "") -> Hashed:
+    """The password of a first listener, or of whoever joins by a link, hashed while nobody waits for the database.
+
+    Raises what ``first_listener`` and ``join``, who take it, raise.
+    """
+    with database.read() as db:
+        link = open_invite(db, token) if token else None
+        if link is None:
+            _refuse_a_second_first(db)
+        elif link.for_listener is not None:
+            name = db.get_one(Listener, link.for_listener).name
+    return hash_password(password, [clean(name, "The name", most=_NAME_MOST)])
+
+
+def _refuse_a_second_first(db: Session) -> None:
+    if has_administrator(db):
+        raise Conflict("This server has its first listener already. Ask them for an invite link.")
+
+
 def first_listener(db: Session, name: str, password: str) -> Listener:
     """The first visit: its listener is the administrator. Raises Conflict if somebody was faster."""
     alone(db, "first listener")
-    if has_administrator(db):
-        raise Conflict("This server has its first listener already. Ask them for an invite link.")
+    _refuse_a_second_first(db)
     return add_listener(db, name, password, is_admin=True)
 
 
@@ -100,13 +122,14 @@ def join(db: Session, token: str, name: str, password: str) -> Listener:
     """Use an invite: a new listener, or a password for the one it was made for. Raises NotFound, BadInput, Conflict."""
     alone(db, token_hash(token))
     link = open_invite(db, token)
+    link.used_at = now()
     if link.for_listener is None:
         listener = add_listener(db, name, password)
     else:
+        db.flush()  # every other link to set a password goes, and not this one
         listener = db.get_one(Listener, link.for_listener)
-        listener.password_hash = hash_password(password, [listener.name])
-        end_all(db, listener.id)
-    link.used_at, link.used_by = now(), listener.id
+        _new_password(db, listener, _hashed(password, listener.name))
+    link.used_by = listener.id
     return listener
 
 
@@ -235,24 +258,36 @@ def end_one(db: Session, listener_id: str, key: str) -> None:
     db.delete(found[0])
 
 
-def has_password(db: Session, listener_id: str, password: str) -> bool:
-    """Whether a listener's password is that."""
-    return verify(db.get_one(Listener, listener_id).password_hash, password)
+def proven(database: Database, listener_id: str, password: str) -> str | None:
+    """What is stored of a listener's password if it is that one, else None. Nobody waits for the database meanwhile."""
+    with database.read() as db:
+        stored = db.get_one(Listener, listener_id).password_hash
+    return stored if verify(stored, password) else None
 
 
-def change_password(db: Session, listener_id: str, current: str, password: str) -> None:
-    """Set a new password and end every session. Raises BadInput for a wrong current one or an unfit new one."""
+def still(db: Session, listener_id: str, stored: str) -> Listener:
+    """A listener whose password is what ``proven`` gave. Raises Conflict if it was changed since."""
     listener = db.get_one(Listener, listener_id)
-    if not has_password(db, listener_id, current):
-        raise BadInput("The current password is not that.")
-    listener.password_hash = hash_password(password, [listener.name])
-    end_all(db, listener_id)
+    if listener.password_hash != stored:
+        raise Conflict("The password was changed in this moment; nothing was done.")
+    return listener
+
+
+def change_password(db: Session, listener_id: str, stored: str, password: Hashed) -> None:
+    """Set a new password and end every session; ``stored`` is what ``proven`` gave. Raises Conflict."""
+    _new_password(db, still(db, listener_id, stored), str(password))
+
+
+def _new_password(db: Session, listener: Listener, stored: str | None) -> None:
+    """Whoever is signed in, or has a link to set another, had the old password's rights: both end."""
+    listener.password_hash = stored
+    end_all(db, listener.id)
+    db.execute(delete(Invite).where(Invite.for_listener == listener.id, Invite.used_at.is_(None)))
 
 
 def reset_password(db: Session, listener: Listener, days: int) -> str:
-    """Take a listener's password away, end every session, and make a link by which they set a new one."""
-    listener.password_hash = None
-    end_all(db, listener.id)
+    """Take a listener's password away, end every session and older link, and make a link to set a new one by."""
+    _new_password(db, listener, None)
     return invite(db, None, days, for_listener=listener.id)
 
 

@@ -60,11 +60,20 @@ def _turn() -> Iterator[None]:
         _TURNS.release()
 
 
-def hash_password(password: str, names: Sequence[str] = ()) -> str:
-    """argon2id with the library's recommended cost. Raises BadInput or TooBusy."""
+class Hashed(str):
+    """What is stored of a password."""
+
+    __slots__ = ()
+
+
+def hash_password(password: str, names: Sequence[str] = ()) -> Hashed:
+    """argon2id with the library's recommended cost. Raises BadInput or TooBusy.
+
+    To be called before a write begins: it may wait for its turn, and everybody's writes would wait with it.
+    """
     check_password(password, names)
     with _turn():
-        return _HASHER.hash(password)
+        return Hashed(_HASHER.hash(password))
 
 
 def verify(password_hash: str | None, password: str) -> bool:

@@ -52,8 +52,9 @@ def setup_form(request: Request, state: Shared) -> Response:
 @router.post("/setup")
 def setup(request: Request, state: Shared, name: Text = "", password: Text = "", time_zone: Text = "UTC") -> Response:
     try:
+        hashed = accounts.hashed_for(state.db, name, password)
         with state.db.write() as db:
-            listener = accounts.first_listener(db, name, password)
+            listener = accounts.first_listener(db, name, hashed)
             try_zone(db, listener, time_zone)
     except (BadInput, Conflict) as problem:
         return page(request, "setup.html", problem.status, error=str(problem), name=again(name))
@@ -68,7 +69,7 @@ def try_zone(db: Session, listener: Listener, zone: str) -> None:
 
 def again(name: str) -> str:
     """A name as it was sent, fit to be shown and looked up."""
-    return name.encode("utf-8", "replace").decode()[:100]
+    return name.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")[:100]
 
 
 @router.get("/login")
@@ -123,8 +124,9 @@ def join(
     request: Request, state: Shared, token: str, name: Text = "", password: Text = "", time_zone: Text = "UTC"
 ) -> Response:
     try:
+        hashed = accounts.hashed_for(state.db, name, password, token)
         with state.db.write() as db:
-            listener = accounts.join(db, token, name, password)
+            listener = accounts.join(db, token, name, hashed)
             try_zone(db, listener, time_zone)
     except (BadInput, Conflict) as problem:
         with state.db.read() as db:

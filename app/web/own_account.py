@@ -11,6 +11,7 @@ from starlette.responses import Response
 from app.errors import BadInput
 from app.services import accounts, privacy
 from app.services.accounts import SignedIn
+from app.services.passwords import hash_password
 from app.web.access import Me, Shared, forget_cookie, set_cookie
 from app.web.rendering import State, go
 
@@ -64,8 +65,12 @@ def password(request: Request, state: Shared, who: Me, current: Text = "", new: 
 
 def new_password(request: Request, state: State, who: SignedIn, current: str, new: str) -> str:
     """Change a password; returns the token of the session that goes on. Raises BadInput."""
+    stored = accounts.proven(state.db, who.id, current)
+    if stored is None:
+        raise BadInput("The current password is not that.")
+    hashed = hash_password(new, [who.name])
     with state.db.write() as db:
-        accounts.change_password(db, who.id, current, new)
+        accounts.change_password(db, who.id, stored, hashed)
         return accounts.start_session(db, who.id, state.settings.session_days, request.headers.get("user-agent", ""))
 
 
@@ -82,9 +87,11 @@ def leave(state: State, who: SignedIn, current: str) -> None:
 
     Raises BadInput for a wrong password, Conflict for the only administrator of others.
     """
+    stored = accounts.proven(state.db, who.id, current)
+    if stored is None:
+        raise BadInput("The password is not that; nothing was deleted.")
     with state.db.write() as db:
-        if not accounts.has_password(db, who.id, current):
-            raise BadInput("The password is not that; nothing was deleted.")
+        accounts.still(db, who.id, stored)
         privacy.delete_account(db, who.id)
     privacy.remove_files([state.settings.adapters, state.settings.data / "imports"], who.id, state.settings.storage)
     if state.engine.ready:

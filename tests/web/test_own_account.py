@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from app.db import Database
 from app.main import create_app
-from app.services import accounts, listens
+from app.services import accounts, listens, passwords
+from app.services.passwords import verify
 from app.settings import Settings
 from app.tables import BrowserSession, Chore, Invite, Job, Listener
 from tests.web.conftest import SAME_SITE, browser
@@ -91,7 +92,37 @@ def test_a_new_password_ends_every_session_but_gives_this_browser_a_new_one(
     assert phone.get("/settings").status_code == 303 and mine.get("/settings").status_code == 200
     with bare_db.read() as db:
         assert accounts.whose_session(db, before) is None
-        assert accounts.has_password(db, ana.id, NEW) and not accounts.has_password(db, ana.id, GOOD)
+        stored = db.get_one(Listener, ana.id).password_hash
+        assert verify(stored, NEW) and not verify(stored, GOOD)
+
+
+@pytest.mark.parametrize("act", ["password", "delete", "join", "setup"])
+def test_nobody_s_write_waits_while_a_password_waits_for_its_turn(
+    pages: FastAPI, mine: TestClient, bare_db: Database, ana: Listener, ben: Listener,
+    monkeypatch: pytest.MonkeyPatch, act: str,
+) -> None:  # fmt: skip
+    """With every turn taken, the request gives up, and it had no write open: another one begins at once."""
+    with bare_db.write() as db:
+        link = accounts.invite(db, ana.id, 1)
+        if act == "setup":
+            db.execute(update(Listener).values(is_admin=False))
+    his, quick = browser(pages, bare_db, ben), Database(f"{bare_db.url}?timeout=0")
+    seen: list[str] = []
+
+    class Taken:
+        def acquire(self, timeout: float) -> bool:
+            with quick.write() as db:  # fails at once if anybody holds the lock
+                seen.append(db.scalars(select(Listener.name).order_by(Listener.name)).first() or "")
+            return False
+
+    monkeypatch.setattr(passwords, "_TURNS", Taken())
+    cleo = {"name": "Cleo", "password": NEW}
+    path, form = {
+        "password": ("/settings/password", {"current": GOOD, "new": NEW}), "join": (f"/join/{link}", cleo),
+        "delete": ("/settings/delete", {"current": GOOD}), "setup": ("/setup", cleo),
+    }[act]  # fmt: skip
+    assert his.post(path, data=form).status_code == 503 and seen == ["Ana"]
+    quick.close()
 
 
 def test_leaving_asks_for_the_password_and_then_everything_is_gone(
@@ -155,6 +186,26 @@ def test_a_reset_gives_a_link_that_works_once_and_signs_out(
     assert his.post(path, data={"password": NEW}).status_code == 404
 
 
+@pytest.mark.parametrize("way", ["reset again", "joined", "changed"])
+def test_older_links_to_set_a_password_end_with_a_reset_and_with_a_new_password(
+    pages: FastAPI, mine: TestClient, bare_db: Database, ben: Listener, way: str
+) -> None:
+    with bare_db.write() as db:
+        links = [accounts.invite(db, None, 1, for_listener=ben.id) for _ in range(2)]
+        friends = accounts.invite(db, ben.id, 1)
+    if way == "reset again":
+        assert mine.post(f"/admin/people/{ben.id}/reset").status_code == 200
+    elif way == "joined":
+        assert mine.post(f"/join/{links[1]}", data={"password": NEW}).status_code == 303
+    else:
+        browser(pages, bare_db, ben).post("/settings/password", data={"current": GOOD, "new": NEW})
+    for link in links:
+        assert mine.post(f"/join/{link}", data={"password": "yet another long one"}).status_code == 404
+    with bare_db.read() as db:
+        assert accounts.open_invite(db, friends).made_by == ben.id, "a link for friends stays"
+        assert way != "joined" or db.get_one(Invite, accounts.token_hash(links[1])).used_by == ben.id
+
+
 def test_links_and_jobs_are_ended_and_a_backup_is_asked_for(mine: TestClient, bare_db: Database, ben: Listener) -> None:
     with bare_db.write() as db:
         token = accounts.invite(db, ben.id, 1)
@@ -167,6 +218,32 @@ def test_links_and_jobs_are_ended_and_a_backup_is_asked_for(mine: TestClient, ba
     with bare_db.read() as db:
         assert db.scalar(select(Job.state)) == "cancelled" and db.get_one(Chore, "backup").due_at
         assert db.scalars(select(Invite)).all() == []
+
+
+def test_cancelling_a_training_of_the_circle_leaves_its_owners_own_retrain(
+    mine: TestClient, bare_db: Database, ana: Listener, ben: Listener
+) -> None:
+    with bare_db.write() as db:
+        shared, own = Job(listener_id=ben.id, kind="circle"), Job(listener_id=ben.id)
+        db.add_all([shared, own])
+    offered = re.findall(r'action="/admin/jobs/(\w+)/cancel"', mine.get("/admin").text)
+    assert sorted(offered) == sorted([shared.id, own.id])
+    assert mine.post(f"/admin/jobs/{shared.id}/cancel").status_code == 303
+    assert mine.post(f"/admin/jobs/{shared.id}/cancel").status_code == 404
+    with bare_db.read() as db:
+        assert [db.get_one(Job, one).state for one in (shared.id, own.id)] == ["cancelled", "queued"]
+
+
+def test_where_the_worker_makes_no_backup_none_can_be_asked_for(
+    bare: Settings, bare_db: Database, ana: Listener
+) -> None:
+    shared = create_app(bare.model_copy(update={"storage": str(bare.home / "share")}), warm=False)
+    with TestClient(shared, headers=SAME_SITE):
+        client = browser(shared, bare_db, ana)
+        assert "Back up now" not in client.get("/admin").text
+        assert client.post("/admin/backup").status_code == 409
+    with bare_db.read() as db:
+        assert db.get(Chore, "backup") is None
 
 
 @pytest.mark.parametrize("person", ["0" * 16, "x", "%00", "9" * 5000, "%ED%A0%80"])

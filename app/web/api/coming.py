@@ -26,8 +26,9 @@ def _in(request: Request, response: Response, state: State, listener: Listener) 
 @router.post("/setup", status_code=201)
 def set_up(request: Request, response: Response, state: Shared, wanted: shapes.Newcomer) -> shapes.MeOut:
     """The first visit: its listener is the administrator. 409 once there is one."""
+    hashed = accounts.hashed_for(state.db, wanted.name, wanted.password)
     with state.db.write() as db:
-        listener = accounts.first_listener(db, wanted.name, wanted.password)
+        listener = accounts.first_listener(db, wanted.name, hashed)
         try_zone(db, listener, wanted.time_zone)
     return _in(request, response, state, listener)
 
@@ -52,7 +53,8 @@ def look_at_link(state: Shared, token: str) -> shapes.LinkOut:
 @router.post("/join/{token}", status_code=201)
 def join(request: Request, response: Response, state: Shared, token: str, wanted: shapes.Newcomer) -> shapes.MeOut:
     """Use a link. It works once."""
+    hashed = accounts.hashed_for(state.db, wanted.name, wanted.password, token)
     with state.db.write() as db:
-        listener = accounts.join(db, token, wanted.name, wanted.password)
+        listener = accounts.join(db, token, wanted.name, hashed)
         try_zone(db, listener, wanted.time_zone)
     return _in(request, response, state, listener)
