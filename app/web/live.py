@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
@@ -18,6 +19,7 @@ from app.web.streams import Streamed
 router = APIRouter()
 
 _LOOK_SECONDS = 0.5
+_REST = 9  # times as long as reading the listens took, they rest: no open tab takes more than a tenth of a core
 SHOWN = 6  # of one's own listens on the page
 
 
@@ -28,6 +30,7 @@ class Watch:
         self._state, self._listener = state, listener_id
         self._changes: int | None = None
         self._lately = ""
+        self._rests_until = 0.0
 
     def look(self) -> str:
         """A digest of what is playing and was played lately.
@@ -37,8 +40,11 @@ class Watch:
         """
         changes = self._state.db.changes()  # before the listens: what comes in between is found by the next look
         with self._state.db.read() as db:
-            if changes is None or changes != self._changes:
+            began = time.monotonic()
+            if (changes is None or changes != self._changes) and began >= self._rests_until:
                 self._changes, self._lately = changes, repr(self._listens(db))
+                ended = time.monotonic()
+                self._rests_until = ended + _REST * (ended - began)  # retrains and imports write all the time
             now = playing.in_circle(db, self._listener)  # which also ends by the clock alone
         return hashlib.sha256(f"{self._lately} {now!r}".encode()).hexdigest()[:16]
 

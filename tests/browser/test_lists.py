@@ -194,6 +194,22 @@ def test_a_song_is_logged_in_place_and_the_focus_stays_in_the_field(running: Run
     assert [post.rsplit("/", 1)[1] for post in posts] == ["listens", "delete"]
     assert page.url == f"{running.url}/" and mira.errors == []
 
+    page.goto(f"{running.url}/listens/new?q=elvis")
+    pressed = page.get_by_role("button", name="Log it").first.evaluate(
+        """button => {
+            const stopped = []; // at the end of each submit's way, without leaving the page
+            window.addEventListener("submit", (event) => {
+                stopped.push(event.defaultPrevented);
+                event.preventDefault();
+            });
+            button.click();
+            button.click();
+            return stopped;
+        }"""
+    )
+    assert pressed == [False, True] and mira.errors == []
+    page.goto(running.url)
+
     def log(refuse: Callable[[Route], None] | None = None) -> None:
         if refuse:
             page.route("**/listens", refuse, times=1)

@@ -162,6 +162,11 @@ def test_the_map_is_zoomed_and_told_by_mouse_and_keyboard(
     assert picture.get_attribute("viewBox") != whole
     page.get_by_role("button", name="All").click()
     assert picture.get_attribute("viewBox") == whole
+    taken = picture.evaluate(
+        """map => [{ key: "=", ctrlKey: true }, { key: "-", metaKey: true }, { key: "ArrowLeft", altKey: true }].filter(
+            (keys) => !map.dispatchEvent(new KeyboardEvent("keydown", { ...keys, cancelable: true })))"""
+    )
+    assert taken == [] and picture.get_attribute("viewBox") == whole, "keys of the browser's own"
     page.locator(".map .overlay .serie-2 .dot").nth(4).dispatch_event("pointerenter")
     expect(page.locator("[data-rows] tr").nth(4)).to_have_class("chosen")
     assert mira.errors == []

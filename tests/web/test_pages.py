@@ -22,6 +22,7 @@ from app.db import Database
 from app.errors import BaseMissing
 from app.services import accounts, listens, retraining, sharing
 from app.tables import AdapterVersion, Job, Listen, Listener, Song
+from app.web import live
 from app.web.live import Watch
 
 HTML = "<script>alert('x')</script><img src=x onerror=alert(1)>"
@@ -61,12 +62,13 @@ def test_the_first_page_names_what_it_shows_as_its_events_do(
 
 
 def test_what_leaves_the_first_page_changes_its_digest_too(
-    me: TestClient, db: Database, admin: Listener, ben: Listener, songs: list[int]
+    me: TestClient, db: Database, admin: Listener, ben: Listener, songs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with db.write() as session:
         sharing.share(session, ben.id, "circle")
         listens.log(session, ben.id, song_id=songs[0])
         mine = [listens.log(session, admin.id, song_id=song)[0].id for song in songs[1:3]]
+    monkeypatch.setattr(live, "_REST", 0)
     watch = Watch(me.app.state.earshot, admin.id)  # type: ignore[attr-defined]
     told = [watch.look()]
 
@@ -90,6 +92,7 @@ def test_listens_are_asked_for_only_when_something_was_changed(
 ) -> None:
     asked: list[int] = []
     page = listens.page
+    monkeypatch.setattr(live, "_REST", 0)
     monkeypatch.setattr(listens, "page", lambda *a: asked.append(1) or page(*a))
     watch = Watch(me.app.state.earshot, admin.id)  # type: ignore[attr-defined]
     assert watch.look() == watch.look() == watch.look() and len(asked) == 1
@@ -99,6 +102,10 @@ def test_listens_are_asked_for_only_when_something_was_changed(
     monkeypatch.setattr(Database, "changes", lambda self: None)  # as on PostgreSQL
     watch.look(), watch.look()
     assert len(asked) == 4
+    monkeypatch.setattr(live, "_REST", 10**9)
+    watch.look(), watch.look()
+    assert len(asked) == 5, "many changes do not make a tab that is open a load"
+    assert Watch(me.app.state.earshot, admin.id).look() == watch.look()  # type: ignore[attr-defined]
 
 
 def test_the_last_row_of_the_last_page_can_be_deleted(

@@ -72,6 +72,7 @@ svg.addEventListener("pointermove", (event) => {
 for (const kind of ["pointerup", "pointercancel", "pointerleave"]) svg.addEventListener(kind, () => { from = undefined; });
 
 svg.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return; // the browser's own: zoom the page, go back
   const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
   if (by && dots.length) name((chosen + by + dots.length) % dots.length);
   else if (event.key === "+" || event.key === "=") zoom(0.6);
