@@ -99,7 +99,7 @@ def try_zone(db: Session, listener: Listener, zone: str) -> None:
 
 def again(name: str) -> str:
     """A name as it was sent, fit to be shown and looked up."""
-    return name.encode("utf-8", "replace").decode()[:100]
+    return name.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")[:100]  # PostgreSQL takes no NUL
 
 
 @router.get("/login")

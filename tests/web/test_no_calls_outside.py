@@ -53,7 +53,8 @@ with pages:
     pages.post("/welcome", data={"artists": "Queen"})
     for n in range(3):
         assert pages.post("/listens", data={"artist": "Queen", "title": f"Song {n}"}).status_code == 200
-    for path in ("/", "/recommend?part=1", "/recommend", "/recommend?wish=rain", "/taste", "/friends", "/listens", "/browse", "/settings",
+    assert pages.get("/recommend?part=1").status_code == 200  # which waits for the base
+    for path in ("/", "/recommend", "/recommend?wish=rain", "/taste", "/friends", "/listens", "/browse", "/settings",
                  "/admin", "/healthz", "/readyz", "/login"):
         assert pages.get(path).status_code == 200, path
 assert tried == [], tried
