@@ -34,6 +34,7 @@ def doings(
     """Every chore of this place, by name."""
 
     def tidy() -> str:
+        backup.sweep(settings.backups)
         with database.write() as db:
             return f"{accounts.sweep(db)} sessions and links that had ended were removed"
 
@@ -55,7 +56,7 @@ def prove(file: Path, engine: Engine, kinds: EngineTypes) -> int:
     """Restore a backup into a fresh place and ask it for lists; returns for how many listeners. Raises BadInput."""
     from app.lm.engine import Engine
 
-    with tempfile.TemporaryDirectory(prefix="earshot-prove-") as place:
+    with tempfile.TemporaryDirectory(prefix=backup.TRIAL, dir=file.parent) as place:
         settings = Settings(home=Path(place), database_url="")
         backup.restore(file, settings.data, settings.adapters)
         preparing.migrate(settings.url)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.lm.vectors import INDEX, held
+from app.lm.vectors import INDEX, finish, held
 
 _ROWS = 4096
 
@@ -24,6 +24,7 @@ def keep_only(root: Path, known: Callable[[], Collection[int]]) -> int:
 
 def _compact(folder: Path, known: Callable[[], Collection[int]]) -> int:
     index, vectors = folder / "index.bin", folder / "vectors.f32"
+    finish(folder)
     with held(folder, fcntl.LOCK_EX):
         ids = known()
         wanted = np.fromiter(ids, dtype=np.int64, count=len(ids))
@@ -40,8 +41,11 @@ def _compact(folder: Path, known: Callable[[], Collection[int]]) -> int:
                 stream.write(mapped[keep[start : start + _ROWS]].tobytes())
             stream.flush()
             os.fsync(stream.fileno())
-        (folder / "index.new").write_bytes(entries[keep].tobytes())
-        # A kill between these two leaves an empty index: the catalogue is encoded again, and nothing is mixed up.
+        with (folder / "index.new").open("wb") as stream:
+            stream.write(entries[keep].tobytes())
+            stream.flush()
+            os.fsync(stream.fileno())
+        # A kill from here on leaves an empty index until the folder is opened again, which finishes this.
         os.truncate(index, 0)
         (folder / "vectors.new").rename(vectors)
         (folder / "index.new").rename(index)

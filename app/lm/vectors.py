@@ -88,6 +88,7 @@ class CatalogueVectors:
         self._texts: dict[int, int] = {}
         self._texts_seen, self._texts_of = 0, 0
         self.folder.mkdir(parents=True, exist_ok=True)
+        finish(self.folder)
 
     @property
     def _vectors(self) -> Path:
@@ -217,8 +218,8 @@ class CatalogueVectors:
     def clear(self) -> None:
         """Forget every vector, so that the catalogue is encoded anew."""
         with self._writing():
-            for file in (self._index, self._vectors):
-                file.unlink(missing_ok=True)
+            for name in ("index.bin", "vectors.f32", "index.new", "vectors.new"):
+                (self.folder / name).unlink(missing_ok=True)
         self.changed()
 
     def changed(self) -> None:
@@ -233,6 +234,24 @@ def held(folder: Path, how: int) -> Iterator[None]:
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, how)
         yield
+
+
+def finish(folder: Path) -> bool:
+    """Put the two new files of a compaction in place that was killed half-way; whether there was such a one.
+
+    While both are written the old index is whole. It is emptied before the first of them takes its place.
+    """
+    index, new = folder / "index.bin", folder / "index.new"
+    if not new.exists():
+        return False
+    with held(folder, fcntl.LOCK_EX):
+        if not new.exists() or not index.exists() or index.stat().st_size:
+            return False
+        vectors = folder / "vectors.new"
+        if vectors.exists():
+            vectors.rename(folder / "vectors.f32")
+        new.rename(index)
+        return True
 
 
 def latest(songs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,8 +14,9 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ FORMAT = 1
 DATABASE = "earshot.db"
 _NAME = re.compile(r"earshot\.db|adapters/[0-9a-f]{16}/[0-9a-f]{16}/[a-z_]+\.(?:json|safetensors)")
 _TRIES = 3
+UNFINISHED, TRIAL = ".backup-", ".trial-"  # how folders are called in which a backup is made, or restored on trial
+_UNFINISHED_SECONDS = 6 * 3600
 _CIRCLE = "c" + 15 * "0"  # as whose the adapter of the whole circle lies in the store
 _MANIFEST_MOST = 64 << 20
 
@@ -58,7 +61,7 @@ def back_up(database: Database, adapters: Path, file: Path) -> Backup:
     if file.exists():
         raise Conflict(f"{file} is there already; nothing was written.")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".backup-", dir=file.parent) as made:
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as made:
         place = Path(made)
         for tries_left in reversed(range(_TRIES)):
             missing = _snapshot(database, adapters, place)
@@ -69,6 +72,23 @@ def back_up(database: Database, adapters: Path, file: Path) -> Backup:
         (place / "packed").rename(file)
     _fsync(file.parent)
     return found
+
+
+def sweep(folder: Path, seconds: float = _UNFINISHED_SECONDS) -> int:
+    """Remove what killed backups and trials left beside the backups, once it is so old; returns how many.
+
+    Each may hold a whole copy of the database.
+    """
+    old = [path for mark in (UNFINISHED, TRIAL) for path in folder.glob(f"{mark}*") if _age(path) > seconds]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(old)
+
+
+def _age(path: Path) -> float:
+    with suppress(FileNotFoundError):  # it has just been finished
+        return time.time() - path.stat().st_mtime
+    return 0.0
 
 
 def _snapshot(database: Database, adapters: Path, place: Path) -> tuple[str, ...]:

@@ -295,3 +295,36 @@ def test_nobody_sees_a_catalogue_half_compacted(vectors: CatalogueVectors) -> No
         assert vectors.stale(songs) == [] and vectors.check() == []
     writer.communicate()
     assert writer.returncode == 0 and vectors.snapshot().ids.tolist() == list(range(1, 101))
+
+
+@pytest.mark.parametrize("renamed", [0, 1], ids=["neither", "the vectors"])
+def test_a_compaction_that_was_killed_between_its_renames_is_finished(
+    vectors: CatalogueVectors, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    rows = add(vectors, [1, 2, 3, 4])
+    done = []
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if len(done) == renamed:
+            raise KeyboardInterrupt
+        done.append(path)
+        return rename(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", killed)
+        keep_only(vectors.folder.parent, lambda: {2, 4})
+    after = again(vectors)
+    assert after.snapshot().ids.tolist() == [2, 4] and after.check() == []
+    np.testing.assert_array_equal(after.snapshot().vectors[[0, 1]], rows[[1, 3]])
+    assert vectors.snapshot().ids.tolist() == [2, 4]
+
+
+def test_what_a_compaction_left_that_was_killed_before_is_not_taken_for_the_catalogue(
+    vectors: CatalogueVectors,
+) -> None:
+    add(vectors, [1, 2])
+    (vectors.folder / "index.new").write_bytes(b"half")
+    assert again(vectors).snapshot().ids.tolist() == [1, 2]
+    vectors.clear()
+    assert again(vectors).snapshot().ids.tolist() == [] and not (vectors.folder / "index.new").exists()

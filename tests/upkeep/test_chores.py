@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from sqlalchemy import update
 
 from app import upkeep
 from app.db import Database
 from app.errors import TooBusy
-from app.services import accounts, chores
+from app.services import accounts, backup, chores
 from app.services.chores import Doing
 from app.settings import Settings
 from app.tables import BrowserSession, Chore, now
@@ -111,3 +113,20 @@ def test_only_the_newest_backups_are_kept(bare: Settings) -> None:
     assert upkeep.rotate(bare.backups, 2) == 3
     names = sorted(p.name for p in bare.backups.iterdir())
     assert names == ["earshot-20240104-000000.tar.gz", "earshot-20240105-000000.tar.gz", "mine.tar.gz"]
+
+
+def test_tidying_removes_what_killed_backups_left(bare: Settings, bare_db: Database) -> None:
+    """Each of them may hold a whole copy of the database."""
+    bare.backups.mkdir(parents=True)
+    old = [bare.backups / f"{mark}{n}" for mark in (backup.UNFINISHED, backup.TRIAL) for n in (1, 2)]
+    for path in old:
+        path.mkdir()
+        (path / backup.DATABASE).write_text("a copy of everything", encoding="utf-8")
+        os.utime(path, (now() - 7 * 3600, now() - 7 * 3600))
+    under_way, kept = bare.backups / f"{backup.UNFINISHED}3", bare.backups / "earshot-20200101-000000.tar.gz"
+    under_way.mkdir()
+    kept.write_text("a backup", encoding="utf-8")
+    os.utime(kept, (1, 1))
+    doings = upkeep.doings(bare_db, bare, lambda: pytest.fail("no base"), None)  # type: ignore[arg-type]
+    doings["tidy"].do()
+    assert set(bare.backups.iterdir()) == {under_way, kept}
