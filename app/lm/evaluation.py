@@ -129,6 +129,11 @@ def _why(before: HeldOut, after: HeldOut, difference: float, promoted: bool) -> 
     moved = f"found {after.found} of {of}, before {before.found}"
     if promoted:
         top = "places near the top count most"
+        if after.gain < before.gain - _TIE:
+            return (
+                f"On these hidden songs the new version ranks lower ({moved}), but it ranks higher over all your songs, "
+                f"each of which was hidden once ({top})."
+            )
         return f"The new version ranks your hidden songs higher on the whole ({top}): it {moved}."
     if difference == 0:
         return f"The new version ranks your hidden songs just as before ({moved}), so the old one stays."

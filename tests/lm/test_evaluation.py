@@ -151,6 +151,12 @@ def test_a_gain_within_what_chance_does_keeps_a_version_out() -> None:
     assert gate(*clear, caution=1.0).promoted
 
 
+def test_many_songs_hidden_in_turn_outweigh_a_few_and_the_verdict_says_so() -> None:
+    verdict = gate(held_out(5, 6), held_out(50, 60), evidence([200] * 9, [1] * 9), caution=1.0)
+    assert verdict.promoted
+    assert "On these hidden songs the new version ranks lower" in verdict.why and "each of which" in verdict.why
+
+
 def test_more_songs_make_the_same_gain_sure() -> None:
     before, after = [20, 30, 40, 50], [10, 45, 20, 70]
     assert not gate(held_out(*before), held_out(*after), caution=1.0).promoted
