@@ -131,7 +131,7 @@ def _why(before: HeldOut, after: HeldOut, difference: float, promoted: bool) -> 
         top = "places near the top count most"
         if after.gain < before.gain - _TIE:
             return (
-                f"On these hidden songs the new version ranks lower ({moved}), but it ranks higher over all your songs, "
+                f"On these hidden songs the new version ranks lower ({moved}), but higher over all your songs, "
                 f"each of which was hidden once ({top})."
             )
         return f"The new version ranks your hidden songs higher on the whole ({top}): it {moved}."
