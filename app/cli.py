@@ -143,9 +143,8 @@ def _worker(shell: Shell) -> Any:
     from app.worker import Worker
 
     settings = shell.settings
-    threads = settings.numeric_threads(settings.train_threads)
     return Worker(
-        shell.db, open_store(settings), lambda: open_engine(settings, threads), KINDS,
+        shell.db, open_store(settings), lambda: open_engine(settings, settings.worker_threads), KINDS,
         lambda engine: upkeep.doings(shell.db, settings, engine, KINDS), settings.musicbrainz_url, settings.min_songs,
     )  # fmt: skip
 

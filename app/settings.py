@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     )
     storage_cache_mb: int = Field(2048, ge=1, description="MB of disk for adapters fetched from the shared storage.")
     threads: int = Field(0, ge=0, description="Numeric threads of the web process; 0 is half of the cores.")
-    train_threads: int = Field(0, ge=0, description="Numeric threads of the worker; 0 is half of the cores.")
+    train_threads: int = Field(0, ge=0, description="Numeric threads of the worker; 0 is every core.")
     max_body_bytes: int = Field(6_000_000, ge=1000, description="Largest request body taken.")
     max_import_bytes: int = Field(300_000_000, ge=1000, description="Largest upload of files to import.")
     session_days: int = Field(60, ge=1, description="Days until an unused session ends.")
@@ -76,8 +76,13 @@ class Settings(BaseSettings):
     log_level: str = Field("info", description="Log level: debug, info, warning or error.")
 
     def numeric_threads(self, wanted: int) -> int:
-        """Web and worker share the cores: with all of them each, a retrain slows every page threefold (measured)."""
+        """So many, or half of the cores: two processes that spin on all of them slow each other (measured)."""
         return wanted or max(1, (os.cpu_count() or 1) // 2)
+
+    @property
+    def worker_threads(self) -> int:
+        """The worker's: it gives way and does not spin (serving.py, worker.py), so it may have every core."""
+        return self.train_threads or os.cpu_count() or 1
 
     @property
     def data(self) -> Path:

@@ -8,6 +8,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,12 +30,22 @@ log = logging.getLogger("earshot.worker")
 
 _BEAT_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
+AUTOGROUP = Path("/proc/self/autogroup")  # sched(7)
 _NICE = 10  # beside a web process, training takes what the pages leave
 _IDLE_SECONDS = 0.5
+_LOOK_SECONDS = 0.05
 _REST_SECONDS = 5.0  # after something that is likely to fail again at once
 _MUSICBRAINZ_REST_SECONDS = 60.0
 _CHORES_SECONDS = 2.0
 _BASE_REST_SECONDS = 60.0  # before a base that could not be loaded is tried again
+
+
+def _give_way() -> None:
+    """Take what the pages leave. Where the kernel shares by session, niceness counts within one, so ours is set too."""
+    os.nice(_NICE)
+    with suppress(OSError):
+        if AUTOGROUP.exists():
+            AUTOGROUP.write_text(str(_NICE), encoding="ascii")
 
 
 class _Run:
@@ -109,7 +121,7 @@ class Worker:
         """Serve jobs until ``stopping`` is set, or until ``parent`` has gone, as when it was killed."""
         log.info("worker %s is ready", self.owner)
         if parent is not None:
-            os.nice(_NICE)
+            _give_way()
         swept = False
         while not self.stopping.is_set() and (parent is None or os.getppid() == parent):
             try:
@@ -120,13 +132,20 @@ class Worker:
                     swept = True
                 self.withdraw()
                 if not self.once() and not self.chores() and not self.complete() and not self.prepare():
-                    self.stopping.wait(_IDLE_SECONDS)
+                    self._rest()
             except EarshotError as problem:
                 log.warning("%s", problem)
                 self.stopping.wait(_IDLE_SECONDS)
             except (SQLAlchemyError, OSError):  # a lost connection, a full disk: it may be fine again in a while
                 log.exception("the worker tries again in %s seconds", _REST_SECONDS)
                 self.stopping.wait(_REST_SECONDS)
+
+    def _rest(self) -> None:
+        """For a while, or until anybody commits anything, such as a click on retrain, where the database tells."""
+        seen, until = self.db.changes(), time.monotonic() + _IDLE_SECONDS
+        while not self.stopping.wait(_LOOK_SECONDS) and time.monotonic() < until:
+            if self.db.changes() != seen:
+                return
 
     def sweep(self) -> None:
         """Remove what a kill left on disk that no row speaks of."""

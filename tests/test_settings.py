@@ -96,3 +96,4 @@ def test_the_default_music_adapter_is_for_the_shipped_base_only(tmp_path: Path) 
 def test_web_and_worker_share_the_cores_unless_told_otherwise() -> None:
     assert Settings().numeric_threads(3) == 3
     assert Settings().numeric_threads(0) == max(1, (os.cpu_count() or 1) // 2)
+    assert Settings().worker_threads == os.cpu_count() and Settings(train_threads=3).worker_threads == 3

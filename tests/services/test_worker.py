@@ -299,12 +299,16 @@ def test_an_account_deleted_during_the_circle_s_training_leaves_the_others_one_w
 
 
 def test_beside_the_web_process_the_worker_gives_way(
-    db: Database, engine: Engine, kinds: EngineTypes, monkeypatch: pytest.MonkeyPatch
+    db: Database, engine: Engine, kinds: EngineTypes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[int] = []
+    group = tmp_path / "autogroup"
+    group.touch()
     monkeypatch.setattr("app.worker.os.nice", asked.append)
+    monkeypatch.setattr("app.worker.AUTOGROUP", group)
     for parent in (None, os.getppid()):
         worker = Worker(db, engine.store, lambda: engine, kinds)
         worker.stopping.set()
         worker.run(parent)
     assert len(asked) == 1 and asked[0] > 0
+    assert group.read_text(encoding="ascii") == str(asked[0])
