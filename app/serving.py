@@ -47,7 +47,7 @@ class WorkerProcess:
             # A session of its own: a Ctrl-C in the terminal reaches the web process, which then stops the child.
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "app", "worker", "--parent", str(os.getpid())],
-                env=_WORKER_ENVIRONMENT | os.environ,
+                env=_WORKER_ENVIRONMENT | os.environ.copy(),
                 start_new_session=True,
             )
             code = self._child.wait()
