@@ -154,5 +154,6 @@ def _reasons(entry: Ranked, labels: dict[int, str]) -> tuple[Reason, ...]:
         shares[label] = shares.get(label, 0.0) + share
         if own > 0:
             named[label] = own
-    best = sorted(shares, key=lambda label: -shares[label])[:_REASONS]
-    return tuple(Reason(label, shares[label], named.get(label)) for label in best)
+    # What rounds to nothing is no reason, unless nothing else is one.
+    best = [x for n, x in enumerate(sorted(shares, key=lambda label: -shares[label])) if not n or shares[x] >= 0.005]
+    return tuple(Reason(label, shares[label], named.get(label)) for label in best[:_REASONS])

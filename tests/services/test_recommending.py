@@ -135,6 +135,7 @@ def test_reasons_are_the_listeners_own_songs_with_their_share(ask: Asking, liked
         assert all(0 < r.share <= 1.0001 for r in entry.reasons)
         assert [r.share for r in entry.reasons] == sorted((r.share for r in entry.reasons), reverse=True)
         assert sum(r.share for r in entry.reasons) <= 1.0001
+        assert all(r.share >= 0.005 for r in entry.reasons[1:])  # none that says 0 %
 
 
 def test_no_artist_takes_the_list_over(ask: Asking, liked: list[int]) -> None:
