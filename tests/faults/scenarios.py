@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.db import Database
 from app.lm.song_text import song_text
-from app.services import accounts, importing, listens, preparing, privacy, retraining
+from app.services import accounts, encoding, importing, listens, preparing, privacy, retraining
 from app.services.imports import runner
 from app.services.imports.staging import Staging
 from app.services.plain_format import Row
@@ -51,7 +51,7 @@ def bring_along(home: Path, steps: Steps) -> None:
     """The web process takes up the import that waits, or that a killed one left, to its end; ten rows at a time."""
     settings = Settings(home=home)
     importing.CHUNK = 10
-    runner.genres.infer = lambda *_: 0  # type: ignore[assignment]  # asks the base
+    encoding.genres.infer = lambda *_: 0  # type: ignore[assignment]  # asks the base
     work = runner.Runner(Database(settings.url), Staging(settings.data / "imports"), song_text)
     steps.watch()
     work.resume(_Encodes())
