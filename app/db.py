@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Database:
         self._writing = self.engine.execution_options(immediate=True)
         self._light = self.engine.execution_options(immediate=True, light=True)
         self._watching: Any = None  # a connection of its own, on which nothing is ever written
+        self._watched = 0  # connections so far: each counts from the start
         self._watch_lock = threading.Lock()
 
     @contextmanager
@@ -67,11 +68,18 @@ class Database:
                 if self._watching is None:
                     self._watching = self.engine.raw_connection()
                     self._watching.detach()
+                    self._watched += 1
                 found: int = self._watching.cursor().execute("PRAGMA data_version").fetchall()[0][0]
             except (sqlite3.Error, DatabaseError):
-                self._watching = None
+                self._stop_watching()
                 return None
-            return found
+            return (self._watched << 32) + found
+
+    def _stop_watching(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            with suppress(sqlite3.Error, DatabaseError):
+                watching.close()
 
     def outside_transaction(self, statement: str) -> list[tuple[Any, ...]]:
         """Run what SQLite refuses inside a transaction; gives its rows. Raises TooBusy."""
@@ -87,9 +95,7 @@ class Database:
     def close(self) -> None:
         """Give all connections back."""
         with self._watch_lock:
-            if self._watching is not None:
-                self._watching.close()
-                self._watching = None
+            self._stop_watching()
         self.engine.dispose()
 
 

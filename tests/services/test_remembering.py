@@ -115,6 +115,20 @@ def test_what_a_rolled_back_write_did_is_no_change_but_a_commit_is(db: Database,
         assert session.get_one(Listener, ana.id).time_zone == "Asia/Tokyo"
 
 
+def test_a_watch_that_breaks_off_never_gives_an_earlier_number_again(db: Database, ana: Listener) -> None:
+    if not db.is_sqlite:
+        return
+    seen = set()
+    for _ in range(3):
+        with db.write() as session:
+            session.get_one(Listener, ana.id).time_zone = "Asia/Tokyo" if len(seen) % 2 else "UTC+1"
+        seen.add(db.changes())
+        assert db._watching is not None
+        db._watching.cursor().connection.close()  # as by an error of the disk
+        assert db.changes() is None
+    assert len(seen) == 3 and None not in seen
+
+
 def test_new_vectors_and_the_clock_make_a_list_anew(ask: Ask, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ask()
     there = engine.vectors.snapshot()
