@@ -13,7 +13,7 @@ from app.db import alone
 from app.errors import NotFound, TooFewListens
 from app.services import history, listens
 from app.services.text import show
-from app.tables import AdapterVersion, Job, Listener, new_id, now
+from app.tables import AdapterVersion, Job, Listener, now
 from app.tables_circle import CircleVersion
 
 if TYPE_CHECKING:
@@ -250,8 +250,3 @@ def orphans(db: Session, on_disk: dict[str, list[str]]) -> list[tuple[str, str]]
     rows = select(AdapterVersion.id), select(CircleVersion.id), select(Job.version).where(Job.state.in_(ACTIVE))
     known = {version for wanted in rows for version in db.scalars(wanted)}
     return [(who, version) for who, found in on_disk.items() for version in found if version not in known]
-
-
-def new_seed() -> int:
-    """A seed that a job keeps, so that the same run can be repeated."""
-    return int(new_id()[:7], 16)

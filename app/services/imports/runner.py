@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -210,8 +210,3 @@ class Runner:
         still = (Import.id == import_id, Import.state == "encoding")
         with self.db.write() as session:
             session.execute(update(Import).where(*still).values(**values))
-
-
-def pending(rows: Sequence[Import]) -> list[Import]:
-    """Those that are under way."""
-    return [row for row in rows if row.state in ("reading", "running", "encoding")]
