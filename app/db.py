@@ -37,6 +37,7 @@ class Database:
             event.listen(self.engine, "begin", _on_begin)
         self._writing = self.engine.execution_options(immediate=True)
         self._light = self.engine.execution_options(immediate=True, light=True)
+        self._many = self.engine.execution_options(immediate=True, many=True)
         self._watching: Any = None  # a connection of its own, on which nothing is ever written
         self._watched = 0  # connections so far: each counts from the start
         self._watch_lock = threading.Lock()
@@ -48,14 +49,15 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self, *, light: bool = False) -> Iterator[Session]:
+    def write(self, *, light: bool = False, many: bool = False) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back on any exception.
 
-        light: nobody waits for the disk, and a power cut, though no kill, may undo it as a whole. Raises TooBusy
+        light: nobody waits for the disk, and a power cut, though no kill, may undo it as a whole. many: one of many
+        that write many rows, with more pages in RAM and fewer copied from the log meanwhile. Raises TooBusy
         without the lock, CannotWrite on a full or read-only disk, DatabaseDamaged for a broken file, Conflict if
         another has just written what contradicts it.
         """
-        engine = self._light if light else self._writing
+        engine = self._light if light else self._many if many else self._writing
         with _named(), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
@@ -140,6 +142,12 @@ def _named() -> Iterator[None]:
         raise
 
 
+# KiB of pages in RAM, and pages in the log after which they are copied to the file. Of the first there may be forty;
+# the system keeps the file's pages once. With many rows to write a page is met again before it would be written.
+_USUAL = ("cache_size=-4000", "wal_autocheckpoint=1000")
+_MANY = ("cache_size=-32000", "wal_autocheckpoint=16000")
+
+
 def _on_connect(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy says BEGIN itself, below
     cursor = connection.cursor()
@@ -150,7 +158,7 @@ def _on_connect(connection: Any, _: Any) -> None:
         "secure_delete=ON",
         f"busy_timeout={_BUSY_SECONDS * 1000}",
         "temp_store=MEMORY",
-        "cache_size=-4000",  # KiB a connection, of which there may be forty; the system keeps the file's pages once
+        *_USUAL,
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
@@ -158,6 +166,11 @@ def _on_connect(connection: Any, _: Any) -> None:
 
 def _on_begin(connection: Connection) -> None:
     options = connection.get_execution_options()
+    pragmas = _MANY if options.get("many", False) else _USUAL
+    if connection.info.setdefault("pragmas", _USUAL) is not pragmas:
+        for pragma in pragmas:
+            connection.exec_driver_sql(f"PRAGMA {pragma}")
+        connection.info["pragmas"] = pragmas
     if options.get("immediate", False):
         connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if options.get('light', False) else 'FULL'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -63,11 +63,13 @@ def matches(db: Session, listener: str, rows: Sequence[tuple[int, Row]], source:
     found: list[Known | None] = []
     for place, (song, row) in enumerate(rows):
         assert row.at is not None
-        play = _Play(row.at, row.ended, row.source or source, (row.duration_ms, row.played_ms))
         if (song, row.at) in chunk or (song, row.at) in aside:
             found.append(Known(True))
             continue
-        known = _best(play, near.get(place, ()))
+        known = None
+        if place in near:
+            play = _Play(row.at, row.ended, row.source or source, (row.duration_ms, row.played_ms))
+            known = _best(play, near[place])
         found.append(known)
         if known is None:
             chunk.add((song, row.at))

@@ -33,17 +33,18 @@ Reader = Callable[[Iterator[str]], Iterator[Item]]
 
 @lru_cache(1 << 16)
 def _tidy(value: str, what: str) -> str:
+    if not value or value.isspace():
+        raise BadInput(f"no {what}")
     return clean(value, what)
 
 
 def name(value: Any, what: str) -> str:
     """A name as kept: NFC. Raises BadInput for what is no text, empty, too long or has control characters."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, str):
+        return _tidy(value, what)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadInput(f"no {what}" if value is None else f"{what} {show(str(value))} is no text")
-    text = value if isinstance(value, str) else str(value)
-    if not text or text.isspace():
-        raise BadInput(f"no {what}")
-    return _tidy(text, what)
+    return _tidy(str(value), what)
 
 
 def album(value: Any) -> str | None:

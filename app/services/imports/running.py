@@ -144,7 +144,7 @@ class Run:
         return taker.report
 
     def _take_chunk(self, taker: importing.Taker, chunk: list[Item], source: Source, seen: int, at: int) -> int:
-        with self.db.write() as db:
+        with self.db.write(many=True) as db:
             self._hold(db)
             untaken = taker.take(db, chunk, source.format, source.name)
             if untaken:
