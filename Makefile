@@ -48,7 +48,7 @@ $(VENV)/cluster: $(VENV)/installed requirements-cluster.lock
 
 test-cluster: $(VENV)/cluster ## Run the tests on Ray and on an S3 (installs the extras); `make test` leaves them out by -m
 	@tools/postgres >/dev/null
-	$(BIN)/python -m pytest -m cluster tests/cluster tests/lm/test_shared_storage.py
+	$(BIN)/python -m pytest -m cluster tests/cluster tests/lm/test_shared_storage.py tests/test_lock.py
 
 test-faults: install ## Kill processes at every step, fill disks, damage files, send any input (hours)
 	$(BIN)/python -m pytest -m faults tests/faults

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import tomllib
 
 import pytest
+from packaging.requirements import Requirement
 
 from app.settings import PROJECT
 
@@ -44,3 +46,18 @@ def test_what_pyproject_asks_for_is_in_it() -> None:
 def test_the_clusters_lock_only_adds() -> None:
     both = [{name_of(name) for name, _, _ in PIN.findall(lock)} for lock in (LOCK, CLUSTER)]
     assert both[0] & both[1] == set()
+
+
+@pytest.mark.parametrize(
+    "lock", [LOCK, pytest.param(CLUSTER, marks=pytest.mark.cluster)], ids=["requirements", "cluster"]
+)
+def test_what_a_locked_package_needs_is_locked(lock: str) -> None:
+    locked = {name_of(name) for name, _, _ in PIN.findall(LOCK + (CLUSTER if lock is CLUSTER else ""))} | {"torch"}
+    for name, _, _ in PIN.findall(lock):
+        try:
+            asked = [Requirement(one) for one in importlib.metadata.requires(name) or ()]
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of another platform
+        for one in asked:
+            if one.marker is None or one.marker.evaluate({"extra": ""}):
+                assert name_of(one.name) in locked, f"{name} needs {one}"

@@ -281,11 +281,22 @@ def _like(stand_in: nn.Module, layer: nn.Module) -> nn.Module:
     return stand_in
 
 
+def _leave_scipy_out() -> None:
+    """Have transformers not import SciPy, if it is installed: it would for the losses of object detection, and the web
+    process and the worker would hold 30 MB more each (measured, proportional set size)."""
+    from transformers import utils
+    from transformers.utils import import_utils
+
+    for module in (utils, import_utils):
+        module.is_scipy_available = lambda: False
+
+
 def load(files: BaseFiles, *, top_layers: int = 1, music_folder: Path | None = None) -> Base:
     """Load a base from its files, in float32, without touching the network.
 
     ``music_folder`` holds the music adapter to fold in. Raises BaseMissing or BaseAltered.
     """
+    _leave_scipy_out()
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     from transformers.utils import logging

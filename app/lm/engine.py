@@ -189,23 +189,24 @@ class Engine(Views):
         rows of the values hands in the snapshot they look in: meanwhile songs may come and go.
         """
         snapshot = snapshot or self.vectors.snapshot()
-        scored = self.scores.get(listener, version, own, snapshot) or self._score(listener, version, own, snapshot)
-        values, taste, version = scored.told()
+        asked, (taste, version) = version, self.taste(listener, version, own, snapshot)
+        kept = self.scores.get(listener, version, own, snapshot)
+        values = kept.values if kept else self._scored(listener, asked, version, own, taste, snapshot)
         if wish and len(snapshot.ids):
             wished = snapshot.units @ self.wish_unit(listener, version, wish)
             values = wished if taste.empty else ranking.blend(values, wished, wish_share)
         return values, taste, version
 
-    def _score(self, listener: str, version: str | None, own: Sequence[Own], snapshot: Snapshot) -> Scored:
-        taste, answered = self.taste(listener, version, own, snapshot)
-        values = np.zeros(len(snapshot.ids), np.float32)
+    def _scored(
+        self, listener: str, asked: str | None, version: str | None, own: Sequence[Own], taste: Taste, at: Snapshot
+    ) -> Floats:
+        values = np.zeros(len(at.ids), np.float32)
         if len(values) and not taste.empty:
-            values = ranking.scores(taste, snapshot.units)
+            values = ranking.scores(taste, at.units)
         values.setflags(write=False)
-        scored = Scored.of(answered, own, snapshot, values, taste)
-        if answered == version:  # a version that was refused is tried again: it may have been mended
-            self.scores.keep(listener, scored)
-        return scored
+        if version == asked:  # a version that was refused is tried again: it may have been mended
+            self.scores.keep(listener, Scored.of(version, own, at, values))
+        return values
 
     def recommend(
         self,

@@ -95,7 +95,7 @@ def measure(machine: str, date: str, songs: int = 10_000, quick: bool = False) -
             adapter_disk_bytes=folder.size,
             own_vectors_bytes=beside.stat().st_size,
             listen_bytes=_listen_bytes(place),
-            encode_song_s=_seconds(lambda: engine.base.encode(texts), turns) / len(texts),
+            encode_song_s=_seconds(lambda: engine.base.encode_many(texts), turns) / len(texts),
             encode_mixed_s=_seconds(lambda: engine.towers.texts(adapter, texts), turns) / len(texts),
             scan_song_s=_seconds(lambda: units.top(query, 50), 3 * turns) / len(units),
             ask_warm_s=_seconds(ask, 3 * turns),

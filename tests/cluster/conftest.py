@@ -8,6 +8,7 @@ import shutil
 import socket
 import urllib.parse
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,14 +92,16 @@ class Nodes:
     def encoders(self) -> dict[int, Any]:
         """What each encoder replica that answers says of itself, by its process."""
         from ray import serve
+        from ray.exceptions import RayError
 
         from app.cluster.starting import encoders_of, fingerprint_of
 
         handle = serve.get_deployment_handle(*encoders_of(fingerprint_of(self.circle.settings)))
         told = {}
         for number in range(40):
-            found = handle.options(session_id=f"probe {number}").told.remote().result(timeout_s=60)
-            told[found.pid] = found
+            with suppress(RayError, TimeoutError):  # of one that has just died
+                found = handle.options(session_id=f"probe {number}").told.remote().result(timeout_s=60)
+                told[found.pid] = found
         return told
 
 

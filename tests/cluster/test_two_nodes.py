@@ -183,3 +183,35 @@ def test_a_machine_that_is_killed_under_load_loses_no_job_and_no_answer(nodes: N
     db.close()
     rest = Circle(circle.settings, circle.people[3:])  # the others' adapters have changed
     compare(together(rest, ""), alone[""])
+
+
+def test_a_machine_with_an_encoder_that_is_killed_under_load_loses_no_job_and_answers_again(
+    nodes: Nodes, alone: dict[str, Lists]
+) -> None:
+    import ray
+
+    from app.cluster.starting import Shape, dispatch
+
+    circle = nodes.circle
+    nodes.add(train=1)  # there is room for another encoder, and for the retrains that go on meanwhile
+    lost = next(pid for pid, told in nodes.encoders().items() if told.node == nodes.second.node_id)
+    db = Database(circle.settings.url)
+    with db.write() as session:
+        jobs = [retraining.request(session, who.id, 5).id for who in circle.people[3:5]]
+    dispatcher = dispatch(circle.settings, Shape(trainer_cpus=1, trainer_resources={"train": 0.4}))
+    wait_until(lambda: "running" in states(circle.settings, jobs), "a retrain runs")
+    with load(circle) as refused:
+        nodes.cluster.remove_node(nodes.second, allow_graceful=False)
+        wait_until(lambda: len(now := set(nodes.encoders())) == 2 and lost not in now, "two encoders again", 300)
+        wait_until(lambda: set(states(circle.settings, jobs)) <= {"promoted", "kept"}, "every job ends", 300)
+    ray.get(dispatcher.stop.remote())
+    ray.kill(dispatcher)
+    # What was under way on pages of that machine is lost with it: one request of each of the six browsers at most.
+    errors = [one for one in refused if one[0] != "base"]
+    assert len(errors) <= 6 and {status for status, _ in errors} <= {500, 503}
+    assert nodes.second.node_id not in {told.node for told in nodes.encoders().values()}
+    with db.read() as session:
+        for job in [session.get_one(Job, job) for job in jobs]:
+            assert job.version in [version.id for version in retraining.versions(session, job.listener_id)]
+    db.close()
+    compare(together(Circle(circle.settings, circle.people[5:]), WISH), alone[WISH])
