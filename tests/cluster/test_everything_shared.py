@@ -84,7 +84,7 @@ def shared(server: str, ray_token: Path, tmp_path_factory: pytest.TempPathFactor
             tmp_path_factory.mktemp("shared"), SONGS, threads=1, database_url=fresh(server, "clustered"),
             storage=new_bucket(address, patch), port=free_port(), min_songs=5,
         )  # fmt: skip
-        people = [place.people(1, seed=seed, adapters=False, listened=24)[0] for seed in (4, 2)]
+        people = [place.people(1, seed=seed, adapters=False, listened=60)[0] for seed in (3, 10)]
         place.db.close()
         shape = Shape(most_encoders=2, encoder_cpus=0.5, under_way=2, up_seconds=1, down_seconds=2)
         ray = connect(place.settings, shape)
