@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from app.db import Database
 from app.errors import BadInput, BaseProblem, CannotWrite, EarshotError, NotFound
+from app.heaps import give_back
 from app.lm.asking import Ask, Own
 from app.lm.song_text import song_text
 from app.services import examining
@@ -171,6 +172,7 @@ class LazyEngine:
                 # What is loaded now stays for good: looking through it again and again held up one answer in a hundred.
                 gc.collect()
                 gc.freeze()
+                give_back()
             return self._engine
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from fastapi import FastAPI
 from prometheus_client import start_http_server
 
 from app.errors import BadInput
+from app.heaps import share_heaps
 from app.main import create_app
 from app.settings import Settings
 
@@ -27,7 +27,6 @@ _RESTART_SECONDS = 2
 # The worker's threads sleep while they wait for each other instead of spinning, or the pages would wait for them
 # (docs/decisions.md), and share two heaps: glibc's eight a core cost a hundred megabytes.
 _WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "MALLOC_ARENA_MAX": "2"}
-_M_ARENA_MAX = -8  # glibc's malloc.h
 
 
 class WorkerProcess:
@@ -85,12 +84,6 @@ def serve_metrics(settings: Settings) -> tuple[WSGIServer, threading.Thread]:
         return start_http_server(int(port), host or "127.0.0.1")
     except (ValueError, OverflowError, OSError) as problem:
         raise BadInput(f"EARSHOT_METRICS is {settings.metrics!r}, which cannot be served: {problem}") from None
-
-
-def share_heaps() -> None:
-    """Let threads share two heaps, as the worker's do. Elsewhere than on glibc nothing happens."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def serve_with_worker(settings: Settings) -> None:

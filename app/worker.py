@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import Database
 from app.errors import Cancelled, EarshotError, MusicBrainzProblem
+from app.heaps import give_back
 from app.lm.asking import CIRCLE, Own
 from app.lm.circle import train_circle
 from app.lm.engine import Engine
@@ -115,6 +116,7 @@ class Worker:
         """The base is loaded when the first job needs it."""
         if self._engine is None:
             self._engine = self._open()
+            give_back()
         return self._engine
 
     def run(self, parent: int | None = None) -> None:
@@ -205,6 +207,7 @@ class Worker:
         except Exception as problem:  # a bug must not take the worker down with it
             log.exception("job %s failed", job.id)
             self._stop(job, "failed", f"{type(problem).__name__}: {problem}")
+        give_back()
         return True
 
     def _train_those_left(self, job: Job) -> None:

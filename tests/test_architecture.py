@@ -21,6 +21,7 @@ TORCH_STACK = {"torch", "transformers", "peft", "safetensors", "huggingface_hub"
 # What of ours each room may import at run time.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "heaps": set(),
     "objects": {"errors"},
     "settings": set(),
     "tables": {"errors", "tables"},

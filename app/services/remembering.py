@@ -20,7 +20,7 @@ from app.tables import now
 if TYPE_CHECKING:
     from app.lm.engine import Engine
 
-_MOST = 256
+_MOST = 128
 _SECONDS = 60  # verdicts end, and plays stop being recent, with the clock alone
 
 Question = tuple[str, str, str, int, int]  # listener, mode, wish, adventure, count
