@@ -123,6 +123,8 @@ def test_a_retrain_goes_on_after_the_server_was_killed(running: Running, visit: 
     )  # fmt: skip
     try:
         expect(page.locator("#proof")).to_be_visible(timeout=180_000)  # without anybody touching the page
+        maps = Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
+        assert "model.safetensors" in maps and "/scipy/" not in maps  # 30 MB that no base needs (lm/base.py)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
