@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 WISH_SHARE = 0.7  # how much a wish counts against the taste unless said otherwise (benchmarks/quality.md)
 CIRCLE = "c" + 15 * "0"  # as whose the circle's adapter lies in the store; no listener's id, which are drawn at random
+
+
+Lift: TypeAlias = "Sequence[tuple[array[int], float]]"  # of each friend: song ids (typecode q), and how loud they speak
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +27,8 @@ class Own:
 class Ask:
     """What to rank: without and only are song ids; wish_share is how much a wish counts against the taste.
 
-    lift: how many friends speak for a song, by its id; lift_share: how much the root of that counts, in spreads of the
-    taste's own scores.
+    lift: what friends play; lift_share: how much the root of their voices for a song counts, in spreads of the score.
+    Beside a wish it counts as much less as the taste does.
     adventure: -1 (safe) to 1 (adventurous); familiar: songs by artists whom the listener knows, for adventure to weigh.
     """
 
@@ -34,7 +39,7 @@ class Ask:
     wish_share: float = WISH_SHARE
     per_artist: int = 2
     spread: float = 0.3
-    lift: Mapping[int, float] = field(default_factory=dict)
+    lift: Lift = ()
     lift_share: float = 0.0
     adventure: float = 0.0
     familiar: Collection[int] = ()

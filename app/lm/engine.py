@@ -225,7 +225,8 @@ class Engine(Views):
         if (taste.empty and not ask.wish) or not len(snapshot.ids):
             return [], version
         values = ranking.ventured(values, taste, snapshot, ask.familiar, ask.adventure)
-        values = ranking.lifted(values, snapshot, ask.lift, ask.lift_share)
+        lift_share = ask.lift_share * (1 - ask.wish_share if ask.wish else 1)
+        values = ranking.lifted(values, snapshot, ask.lift, lift_share)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
         best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
         keys = self._artists_at(snapshot, snapshot.ids[best].tolist(), artists)

@@ -12,13 +12,14 @@ interest
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.lm.asking import Lift
 from app.lm.centred import Centred
 from app.lm.vectors import Floats, Snapshot, unit
 
@@ -97,14 +98,18 @@ def blend(values: Floats, wished: Floats, share: float) -> Floats:
     return (1 - share) * _standard(values) + share * _standard(wished)
 
 
-def lifted(values: Floats, catalogue: Snapshot, lift: Mapping[int, float], share: float) -> Floats:
-    """Scores (N,), brought to mean 0 and spread 1, plus ``share`` times the root of how many speak for a song, by its
-    id. Without anybody who speaks, the scores as they are."""
-    songs = catalogue.rows(list(lift))
-    if not len(songs) or share <= 0:
+def lifted(values: Floats, catalogue: Snapshot, lift: Lift, share: float) -> Floats:
+    """Scores (N,), brought to mean 0 and spread 1, plus ``share`` times the root of the voices for each song. Without
+    anybody who speaks, the scores as they are."""
+    if not lift or share <= 0:
         return values
-    result = _standard(values)
-    result[songs] += share * np.sqrt(np.array([lift[int(song)] for song in catalogue.ids[songs]], np.float32))
+    voices = np.zeros(len(values), np.float32)
+    for songs, loud in lift:
+        rows = catalogue.row_of.find(np.frombuffer(songs, np.int64))
+        voices[rows[rows >= 0]] += loud  # nobody speaks twice for a song
+    if not voices.any():
+        return values
+    result: Floats = (_standard(values) + share * np.sqrt(voices)).astype(np.float32)
     return result
 
 

@@ -1,4 +1,4 @@
-"""The circle's adapter: opting in and out, what it learns from, which version answers, and what friends say of songs.
+"""The circle's adapter: opting in and out, what it learns from, and which version answers.
 
 A version answers only while everybody whom it learnt from is still in the circle. That is read from the rows at every
 list and not remembered, so that leaving, or an account's deletion however it is done, withdraws it in the same commit;
@@ -7,7 +7,7 @@ the worker then removes its files and, where enough members are left, trains ane
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,19 +18,15 @@ from app.db import alone
 from app.errors import CircleTooSmall, Forbidden
 from app.services import history, listens
 from app.services.retraining import QUEUE
-from app.tables import Feedback, Job, Listen, Listener, Song, now
+from app.tables import Job, Listener, now
 from app.tables_circle import CircleMember, CircleVersion
 
 if TYPE_CHECKING:
     from app.lm.asking import Own
     from app.lm.engine import Outcome
-    from app.lm.ranking import Rule
     from app.services.recommending import EngineTypes
 
 LEAST = 2
-# How much friends' voices count for somebody who played nothing yet, by ranking rule (benchmarks/quality.md).
-LIFT_SHARE: Mapping[Rule, float] = {"mean": 1.0, "interest": 0.5}
-_LIFT_FADES_AT = 10.0  # songs at which they count half
 _ACTIVE = ("queued", "running", "evaluated")
 
 
@@ -186,51 +182,6 @@ def drop(db: Session, versions: Collection[str], min_songs: int) -> None:
     db.execute(delete(Job).where(Job.kind == "circle", Job.version.in_(versions), Job.state.not_in(_ACTIVE)))
     if active_job(db) is None:
         _train_again(db, min_songs)
-
-
-# -- what friends say -------------------------------------------------------------------------------
-
-
-def lift(
-    db: Session, listener_id: str, artists: Collection[str], own: int, rule: Rule
-) -> tuple[dict[int, float], float]:
-    """How many other members speak for each song, by id, and how much that counts for a listener with ``own`` songs.
-
-    artists: keys of the artists whom the listener plays or picked; a member who plays them as well says more.
-    """
-    share = LIFT_SHARE[rule] * _LIFT_FADES_AT / (_LIFT_FADES_AT + own)
-    disliked = select(Feedback.song_id).where(
-        Feedback.listener_id == Listen.listener_id, Feedback.song_id == Listen.song_id, Feedback.verdict == "dislike"
-    )
-    played = (
-        select(Listen.listener_id, Listen.song_id, Song.artist_key)
-        .join(Listener, Listener.id == Listen.listener_id)
-        .join(Song, Song.id == Listen.song_id)
-        .where(Listener.in_circle, Listener.id != listener_id, Listen.ended == "played", Listen.learn)
-        .where(~disliked.exists())
-        .distinct()
-    )
-    liked: dict[str, list[int]] = {}
-    shared: dict[str, set[str]] = {}
-    for friend, song, artist in db.execute(played):
-        liked.setdefault(friend, []).append(song)
-        if artist in artists:
-            shared.setdefault(friend, set()).add(artist)
-    return voices(liked, {friend: len(found) for friend, found in shared.items()}), share
-
-
-def voices(liked: Mapping[str, Collection[int]], shared: Mapping[str, int]) -> dict[int, float]:
-    """How many friends speak for each song, by id: everyone who likes it, with more weight the more artists they share
-    with the listener, one on average.
-
-    liked: songs by friend; shared: how many of the listener's artists a friend plays as well.
-    """
-    counts: dict[int, float] = {}
-    mean = sum(1 + shared.get(friend, 0) for friend in liked) / max(1, len(liked))
-    for friend in sorted(liked):
-        for song in liked[friend]:
-            counts[song] = counts.get(song, 0.0) + (1 + shared.get(friend, 0)) / mean
-    return counts
 
 
 # -- for pages --------------------------------------------------------------------------------------

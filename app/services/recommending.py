@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from sqlalchemy.orm import Session
 
 from app.errors import BadInput
-from app.services import catalogue, circle_adapter, hiding, history
+from app.services import catalogue, circle_adapter, hiding, history, lifting
 from app.services.text import clean, show
 from app.tables import Listener, Song
 
@@ -74,8 +74,11 @@ def recommend(
     count: int = 20,
     adventure: int = 0,
     remembered: Remembered | None = None,
+    friends: lifting.Friends | None = None,
 ) -> Recommended:
     """A list for a listener; the one that was ``remembered``, if nothing at all was changed since.
+
+    friends: where what friends play is kept for a while; without it, it is read now.
 
     discover leaves out what they know; familiar takes only what they played, but not in the last fortnight. Feedback
     counts at once: dislikes, "not now" and hidden artists are out, loves pull. adventure: -2 (safe) to 2 (adventurous).
@@ -86,7 +89,7 @@ def recommend(
         raise BadInput(f"A list has 1 to 200 songs, not {count}.")
 
     def make() -> tuple[Recommended, bool]:
-        return _make(db, engine, kinds, listener_id, mode, wish, count, adventure)
+        return _make(db, engine, kinds, listener_id, mode, wish, count, adventure, friends)
 
     if remembered is None:
         return make()[0]
@@ -103,8 +106,9 @@ def checked(mode: str, wish: str, adventure: int) -> str:
 
 
 def _make(
-    db: Session, engine: Engine, kinds: EngineTypes, listener_id: str, mode: str, wish: str, count: int, adventure: int
-) -> tuple[Recommended, bool]:
+    db: Session, engine: Engine, kinds: EngineTypes, listener_id: str, mode: str, wish: str, count: int, adventure: int,
+    friends: lifting.Friends | None,
+) -> tuple[Recommended, bool]:  # fmt: skip
     """The list, and whether the version answered that is live: one that was refused may be mended any time."""
     listener = db.get_one(Listener, listener_id)
     past = history.read(db, listener_id, kinds.song_text)
@@ -121,10 +125,11 @@ def _make(
     whose, live = listener_id, listener.live_version
     if live is None and listener.in_circle:
         whose, live = engine.circle, circle_adapter.live_version(db, engine.fingerprint)
-        if mode == "discover":
-            songs_liked = sum(e.id > 0 and e.weight > 0 for e in past.entries)
-            lift, share = circle_adapter.lift(db, listener_id, past.artists(db), songs_liked, engine.settings.rule)
-            ask = replace(ask, lift=lift, lift_share=share)
+    if mode == "discover" and listener.in_circle:
+        songs_liked = sum(e.id > 0 and e.weight > 0 for e in past.entries)
+        if share := lifting.share(engine.settings.rule, songs_liked):
+            others = (lifting.Friends() if friends is None else friends).others(db, listener_id)
+            ask = replace(ask, lift=lifting.voices(others, past.artists(db)), lift_share=share)
     ranked, version = engine.recommend(whose, live, own, ask, lambda ids: catalogue.artist_keys(db, ids))
     songs = catalogue.songs(db, [entry.song for entry in ranked])
     labels = catalogue.names(db, {song for entry in ranked for song in _speaking(entry)})

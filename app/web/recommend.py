@@ -78,8 +78,9 @@ def ask(
 
     with state.db.read() as db:
         made = recommend(
-            db, engine, state.kinds, who.id, mode=mode, wish=wish, adventure=adventure, remembered=state.lists
-        )
+            db, engine, state.kinds, who.id, mode=mode, wish=wish, adventure=adventure, remembered=state.lists,
+            friends=state.friends,
+        )  # fmt: skip
         if not made.suggestions:
             return shown(db, "")
         there = kept.as_it_stands(db, who.id, **_to_keep(question, made))

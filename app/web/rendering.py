@@ -19,6 +19,7 @@ from app.db import Database
 from app.errors import EarshotError, NotSignedIn
 from app.services import elsewhere
 from app.services.imports.runner import Runner
+from app.services.lifting import Friends
 from app.services.recommending import EngineTypes
 from app.services.remembering import Remembered
 from app.settings import Settings
@@ -55,6 +56,7 @@ class State:
     limiter: Limiter
     imports: Runner
     lists: Remembered
+    friends: Friends = field(default_factory=Friends)
     later: EncodingLater = field(default_factory=EncodingLater)
     rate: Rate = field(default_factory=Rate)
     streams: Counter[str] = field(default_factory=Counter)  # open ones by listener

@@ -6,12 +6,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from app.errors import BadInput
-from app.lm import ranking
 from app.lm.asking import CIRCLE, Own
 from app.lm.circle import train_circle
 from app.lm.engine import Engine
 from app.lm.vectors import Floats
-from app.services.circle_adapter import LIFT_SHARE, voices
 from benchmarks.quality.data import Dataset
 from benchmarks.quality.personal import Personal
 from benchmarks.quality.protocol import Case, number_of, weight
@@ -44,11 +42,3 @@ def members(data: Dataset, case: Case) -> Mapping[str, list[Own]]:
         own = [Own(x.song, data.songs[x.song].text, weight(x)) for x in data.listens[other]]
         found[other] = sorted(own, key=lambda song: (-abs(song.weight), song.id))
     return found
-
-
-def first_list(engine: Engine, data: Dataset, case: Case, scores: Floats) -> Floats:
-    """What the product shows: the gated scores, lifted by the friends who play a song."""
-    picked = {data.songs[song].artist_key for song in case.known}
-    liked = {other: [x.song for x in data.listens[other] if weight(x) > 0] for other in case.circle}
-    shared = {other: len(picked & {data.songs[song].artist_key for song in songs}) for other, songs in liked.items()}
-    return ranking.lifted(scores, engine.vectors.snapshot(), voices(liked, shared), LIFT_SHARE[engine.settings.rule])

@@ -16,7 +16,8 @@ import app.lm.engine
 from app.lm.engine import Engine
 from app.lm.trainer import settings_dict
 from app.lm.vectors import Floats
-from benchmarks.quality import collaborative, newcomer, towers
+from app.services import lifting
+from benchmarks.quality import collaborative, lifted, newcomer, towers
 from benchmarks.quality.collaborative import Scorer
 from benchmarks.quality.data import Dataset
 from benchmarks.quality.measures import measure
@@ -43,8 +44,9 @@ ROWS: tuple[tuple[str, str | None], ...] = (
     ("adapter", None),
     ("adapter-gated", None),
     ("first-list", None),
+    ("circle-list", None),
 )
-ADAPTER_ROWS = ("linear-map", "free-vector", "adapter", "adapter-gated", "first-list")
+ADAPTER_ROWS = ("linear-map", "free-vector", "adapter", "adapter-gated", "first-list", "circle-list")
 _FIT = {"popularity": collaborative.popularity, "item-knn": collaborative.item_knn, "als": collaborative.als}
 _OURS = Path(__file__).parent
 _CODE = (
@@ -99,7 +101,7 @@ class Bench:
     def results(self, work: Path) -> Results:
         """The file that a run of these settings and this code appends to."""
         lm = Path(app.lm.engine.__file__).parent
-        sources = [*(lm / f"{name}.py" for name in _CODE), *sorted(_OURS.glob("*.py"))]
+        sources = [*(lm / f"{name}.py" for name in _CODE), Path(lifting.__file__), *sorted(_OURS.glob("*.py"))]
         return Results(work / f"{self.data.name}-{self.task}-{digest_of(self.settings(), iter(sources))}.jsonl")
 
 
@@ -183,9 +185,11 @@ class Rows:
         facts["promoted"] = found.promoted
         yield "adapter", None, found.ungated, found.seconds
         yield "adapter-gated", None, found.gated, found.seconds
-        if bench.task == "newcomer":
-            first, seconds = timed(lambda: newcomer.first_list(bench.engine, bench.data, case, found.gated))
-            yield "first-list", None, first, found.seconds + seconds
+        if bench.task != "ask":
+            own_songs = 0 if bench.task == "newcomer" else len(case.liked)
+            shown, seconds = timed(lambda: lifted.listed(bench.engine, bench.data, case, found.gated, own_songs))
+            name = "first-list" if bench.task == "newcomer" else "circle-list"
+            yield name, None, shown, found.seconds + seconds
 
     def _of_crowd(self, name: str, case: Case) -> Scorer:
         """The crowd's model: one for all listeners, or one for each group whose own history is left out."""

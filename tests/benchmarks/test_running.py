@@ -19,7 +19,7 @@ from benchmarks.quality.resuming import Results
 from benchmarks.quality.words import Bm25
 
 TASKS = ("discover", "new-artists", "newcomer", "likes", "ask")
-NAMES = {name for name, _ in running.ROWS} - {"bm25", "base-signed", "first-list"}
+NAMES = {name for name, _ in running.ROWS} - {"bm25", "base-signed", "first-list", "circle-list"}
 
 
 def measured(make_bench: MakeBench, folder: Path, task: str, work: Path, count: int = 2) -> list[dict[str, Any]]:
@@ -48,6 +48,7 @@ def test_every_task_gives_every_row_in_the_shape_that_is_promised(
     assert {"ndcg@10", "ci_low", "ci_high", "relative", "better_share", "worse_share"} <= set(result["gain"])
     assert ("bm25" in {row["name"] for row in result["rows"]}) == (task == "ask")
     assert ("first-list" in {row["name"] for row in result["rows"]}) == (task == "newcomer")
+    assert ("circle-list" in {row["name"] for row in result["rows"]}) == (task not in ("newcomer", "ask"))
     table = reporting.as_markdown(records, task)
     assert all(f"| {name} |" in table for name in NAMES)
 

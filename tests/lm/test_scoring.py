@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -83,7 +84,7 @@ def meanwhile(engine: Engine, monkeypatch: pytest.MonkeyPatch, happens: Callable
 def questions(engine: Engine, own: list[Own]) -> dict[str, Callable[[], object]]:
     """What looks up rows of scores."""
     voices = [(WHO, None, own[:6], 1.0), ("b" * 16, None, own[6:], 1.0)]
-    ask = Ask(count=10, lift={own[0].id: 2.0}, adventure=0.5)
+    ask = Ask(count=10, lift=[(array("q", [own[0].id]), 1.0)], lift_share=0.5, adventure=0.5)
     return {
         "recommend": lambda: engine.recommend(WHO, None, own, ask, alone),
         "blend": lambda: engine.blend(voices, ask, alone),

@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.errors import CircleTooSmall, Conflict, Forbidden
-from app.lm.engine import Engine, Outcome
+from app.lm.engine import Outcome
 from app.lm.evaluation import HeldOut, Verdict
 from app.lm.lora import lora_facts
 from app.services import accounts, circle_adapter, listens, retraining
-from app.services.recommending import EngineTypes, Recommended, recommend
-from app.tables import Job, Listen, Listener, now
+from app.services.recommending import EngineTypes
+from app.tables import Job, Listener, now
 from app.tables_circle import CircleMember, CircleVersion
 
 OWNER = "elsewhere:1"
@@ -234,50 +234,3 @@ def test_forgetting_a_withdrawn_version_queues_its_successor(
     with db.write() as session:
         circle_adapter.drop(session, circle_adapter.withdrawn(session), LEAST)
         assert session.get(CircleVersion, version) is None and len(queued(session)) == 1
-
-
-def test_voices_are_one_on_average_and_louder_for_friends_who_share_artists() -> None:
-    found = circle_adapter.voices({"a": [1, 2], "b": [2], "c": []}, {"a": 3})
-    assert found == pytest.approx({1: 4 / 2, 2: 5 / 2})
-    assert circle_adapter.voices({}, {}) == {}
-
-
-def test_only_other_members_speak_for_songs_and_less_the_more_one_has_played(
-    db: Database, both: list[str], cleo: Listener, song_ids: Sequence[int]
-) -> None:
-    play(db, cleo, song_ids[:9])
-    with db.write() as session:
-        listens.say(session, both[1], song_ids[1], "dislike")
-    with db.read() as session:
-        spoken, share = circle_adapter.lift(session, both[0], set(), 0, "interest")
-        assert set(spoken) == set(song_ids[:LEAST]) - {song_ids[1]} and share == circle_adapter.LIFT_SHARE["interest"]
-        assert circle_adapter.lift(session, both[0], set(), 10, "interest")[1] == pytest.approx(share / 2)
-
-
-def test_what_is_not_to_be_learnt_from_says_nothing_to_others(
-    db: Database, both: list[str], song_ids: Sequence[int]
-) -> None:
-    with db.write() as session:
-        for song in song_ids[:LEAST]:
-            (listen,) = session.scalars(select(Listen).where(Listen.listener_id == both[1], Listen.song_id == song))
-            listens.set_learn(session, both[1], listen.id, song == song_ids[0])
-    with db.read() as session:
-        assert set(circle_adapter.lift(session, both[0], set(), 0, "interest")[0]) == {song_ids[0]}
-
-
-def test_friends_lift_a_newcomer_s_first_list_only_if_they_take_part(
-    db: Database, engine: Engine, kinds: EngineTypes, both: list[str], cleo: Listener, song_ids: Sequence[int]
-) -> None:
-    with db.write() as session:
-        listens.set_preferences(session, cleo.id, [], ["Nina Simone"])
-        plain = recommend(session, engine, kinds, cleo.id, count=200)
-        session.get_one(Listener, cleo.id).in_circle = True
-        session.flush()
-        lifted = recommend(session, engine, kinds, cleo.id, count=200)
-    assert not lifted.by_circle and lifted.version is None  # there is no version yet: the base answers
-
-    def places(made: Recommended) -> list[int]:
-        order = [suggestion.song.id for suggestion in made.suggestions]
-        return [order.index(song) if song in order else 999 for song in song_ids[:LEAST]]
-
-    assert sum(places(lifted)) < sum(places(plain))

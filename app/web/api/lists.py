@@ -27,6 +27,7 @@ def _made(state: State, who: SignedIn, question: shapes.Question) -> Recommended
         return recommend(
             db, engine, state.kinds, who.id, mode=question.mode, wish=" ".join(question.wish.split()),
             count=question.count, adventure=question.adventure, remembered=state.lists,
+            friends=state.friends,
         )  # fmt: skip
 
 
