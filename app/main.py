@@ -176,8 +176,14 @@ class LazyEngine:
             return self._engine
 
 
-def create_app(settings: Settings, *, warm: bool = True, engine: LazyEngine | None = None) -> FastAPI:
-    """The web process. ``warm`` loads the base soon after the start; ``engine`` is the settings' own unless given."""
+def create_app(
+    settings: Settings, *, warm: bool = True, engine: LazyEngine | None = None,
+    wake_worker: Callable[[], None] = lambda: None,
+) -> FastAPI:  # fmt: skip
+    """The web process. ``warm`` loads the base soon after the start; ``engine`` is the settings' own unless given.
+
+    wake_worker: tells the worker, where it is this process's child, that somebody is likely to retrain soon.
+    """
     db = Database(settings.url)
     engine = engine or LazyEngine(settings)
     runner = Runner(db, Staging(settings.data / "imports"), KINDS.song_text)
@@ -202,7 +208,7 @@ def create_app(settings: Settings, *, warm: bool = True, engine: LazyEngine | No
         max_body_size=settings.max_body_bytes, dependencies=[Depends(enforce)],
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
-    app.state.earshot = State(settings, db, engine, KINDS, Limiter(), runner, Remembered(db))
+    app.state.earshot = State(settings, db, engine, KINDS, Limiter(), runner, Remembered(db), wake_worker)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for room in ROOMS:
         app.include_router(room.router)

@@ -14,7 +14,8 @@ from app.settings import PROJECT
 APP = PROJECT / "app"
 FILES = sorted(APP.rglob("*.py"))
 # The shell's commands are spread over cli.py and its neighbours.
-WIRING = {"main", "upkeep", "logs", "worker", "serving", "__main__"} | {file.stem for file in APP.glob("cli*.py")}
+COMMANDS = {file.stem for file in APP.glob("cli*.py")}
+WIRING = {"main", "upkeep", "logs", "worker", "training", "resting", "serving", "__main__"} | COMMANDS
 TORCH_FREE_LM = {"app.lm.asking", "app.lm.song_text"}
 TORCH_STACK = {"torch", "transformers", "peft", "safetensors", "huggingface_hub", "numpy"}
 
@@ -116,7 +117,7 @@ def test_the_engines_vocabulary_is_free_of_torch() -> None:
 
 
 def test_main_and_cli_import_the_engine_only_inside_functions() -> None:
-    for name in ("main", "cli", "cli_pretrain"):
+    for name in ("main", "cli", "cli_pretrain", "worker", "serving", "resting"):
         tree = ast.parse((APP / f"{name}.py").read_text(encoding="utf-8"))
         at_top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.module}
         assert {m for m in at_top if m.startswith("app.lm")} <= TORCH_FREE_LM

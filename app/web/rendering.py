@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ class State:
     limiter: Limiter
     imports: Runner
     lists: Remembered
+    wake_worker: Callable[[], None]  # never waits and never fails
     later: EncodingLater = field(default_factory=EncodingLater)
     rate: Rate = field(default_factory=Rate)
     streams: Counter[str] = field(default_factory=Counter)  # open ones by listener
