@@ -19,7 +19,7 @@ from app.cli_tune import add_to as add_tune
 from app.cli_upkeep import add_to as add_upkeep
 from app.db import Database
 from app.errors import BadInput, EarshotError
-from app.main import KINDS, open_engine, open_store
+from app.opening import KINDS, open_engine, open_store
 from app.services import accounts, catalogue, examining, preparing, recommending, retraining
 from app.settings import Settings
 from app.tables import AdapterVersion, Job

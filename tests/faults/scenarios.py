@@ -92,7 +92,7 @@ def leave(home: Path, steps: Steps) -> None:
 def worker_on_tiny_base(home: Path) -> Worker:
     """The worker of a home whose base is the tiny one in its folder ``tiny``."""
     from app.lm.engine import Engine, EngineSettings
-    from app.main import KINDS, open_store
+    from app.opening import KINDS, open_store
     from app.worker import Worker
 
     settings = Settings(home=home)

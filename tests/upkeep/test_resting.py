@@ -20,7 +20,7 @@ from app.db import Database
 from app.errors import BaseMissing
 from app.lm.engine import Engine
 from app.lm.store import AdapterStore
-from app.main import KINDS
+from app.opening import KINDS
 from app.resting import Rest
 from app.services import accounts, chores, listens, retraining
 from app.serving import WorkerProcess
