@@ -19,13 +19,14 @@ from app.cli_tune import add_to as add_tune
 from app.cli_upkeep import add_to as add_upkeep
 from app.db import Database
 from app.errors import BadInput, EarshotError
-from app.main import KINDS, open_engine, open_store
+from app.opening import KINDS, open_engine, open_store
 from app.services import accounts, catalogue, examining, preparing, recommending, retraining
 from app.settings import Settings
 from app.tables import AdapterVersion, Job
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
+    from app.resting import Rest
 
 
 class Shell:
@@ -133,19 +134,26 @@ def serve(shell: Shell) -> None:
 @click.option("--parent", type=int, help="Stop when this process is no longer the parent.")
 @command
 def worker(shell: Shell, parent: int | None) -> None:
-    """Run retrain jobs until stopped; `serve` starts one of these by itself."""
-    run = _worker(shell)
+    """Run retrain jobs until stopped; `serve` starts one of these by itself.
+
+    With --parent, bytes on standard input wake it, and it ends with code 10 to rest (EARSHOT_WORKER_REST_MINUTES).
+    """
+    from app.resting import RESTED, Rest
+
+    run = _worker(shell, None if parent is None else Rest(shell.settings.worker_rest_minutes, sys.stdin.fileno()))
     run.stop_on_signals()
-    run.run(parent)
+    if run.run(parent):
+        sys.exit(RESTED)
 
 
-def _worker(shell: Shell) -> Any:
+def _worker(shell: Shell, rest: Rest | None = None) -> Any:
     from app.worker import Worker
 
     settings = shell.settings
     return Worker(
         shell.db, open_store(settings), lambda: open_engine(settings, settings.worker_threads), KINDS,
         lambda engine: upkeep.doings(shell.db, settings, engine, KINDS), settings.musicbrainz_url, settings.min_songs,
+        rest,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from app.cli import Shell, command, main
 from app.errors import BadInput
-from app.main import KINDS, open_engine
+from app.opening import KINDS, open_engine
 from app.services import bulk, musicbrainz, preparing, song_files
 
 

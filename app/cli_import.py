@@ -12,7 +12,7 @@ import click
 
 from app.cli import Shell, command, main
 from app.errors import BadInput
-from app.main import KINDS
+from app.opening import KINDS
 from app.services import accounts, exporting
 from app.services.imports import runner, running, undoing
 from app.services.imports.reporting import ImportReport

@@ -11,7 +11,7 @@ import click
 from app import upkeep
 from app.db import Database
 from app.errors import BadInput, EarshotError
-from app.main import KINDS, open_engine
+from app.opening import KINDS, open_engine
 from app.services import accounts, backup, examining, privacy
 from app.services.examining import Finding
 from app.settings import Settings

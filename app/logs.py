@@ -10,7 +10,7 @@ import traceback
 from types import TracebackType
 
 from app.settings import Settings
-from app.web.traffic import request_id
+from app.web.marks import request_id
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 

@@ -20,12 +20,10 @@ from starlette.responses import Response
 from app.db import Database
 from app.errors import BadInput, BaseProblem, CannotWrite, EarshotError, NotFound
 from app.heaps import give_back
-from app.lm.asking import Ask, Own
-from app.lm.song_text import song_text
+from app.opening import KINDS, open_engine
 from app.services import examining
 from app.services.imports.runner import Runner
 from app.services.imports.staging import Staging
-from app.services.recommending import EngineTypes
 from app.services.remembering import Remembered
 from app.settings import Settings
 from app.web import (
@@ -60,8 +58,6 @@ from app.web.traffic import Traffic, route_of
 
 if TYPE_CHECKING:
     from app.lm.engine import Engine
-    from app.lm.store import AdapterStore
-    from app.lm.towers import MakeTowers
 
 log = logging.getLogger("earshot")
 
@@ -69,7 +65,6 @@ _FIRST_PAGE_SECONDS = 1.0  # whoever waits for the server to start sees its firs
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
-KINDS = EngineTypes(Own, Ask, song_text)
 # One a line, so that two changes that add a room do not meet.
 ROOMS = (
     home,
@@ -94,40 +89,6 @@ ROOMS = (
     listenbrainz,
     audioscrobbler,
 )
-
-
-def open_engine(settings: Settings, threads: int = 0, make_towers: MakeTowers | None = None) -> Engine:
-    """Load the base and what goes with it; imports torch. ``threads`` 0 takes every core.
-
-    make_towers: where listeners' towers are computed, if not here. Raises a BaseProblem that says what to do.
-    """
-    from app.lm import tuned
-    from app.lm.engine import Engine, EngineSettings
-
-    return Engine.open(
-        EngineSettings(
-            base_toml=settings.models / "base.toml",
-            base_override=settings.base_model,
-            music=settings.music,
-            vectors=settings.vectors,
-            adapters=settings.adapters,
-            slots=settings.slots,
-            rank=settings.rank,
-            cache_mb=settings.cache_mb,
-            storage=settings.storage,
-            storage_cache_mb=settings.storage_cache_mb,
-            threads=threads,
-            tuned=settings.models / tuned.FILE,
-        ),
-        make_towers,
-    )
-
-
-def open_store(settings: Settings) -> AdapterStore:
-    """The adapters on disk, without a base."""
-    from app.lm.shared_store import store_for
-
-    return store_for(settings.adapters, settings.storage, settings.storage_cache_mb << 20)
 
 
 class LazyEngine:
@@ -176,8 +137,14 @@ class LazyEngine:
             return self._engine
 
 
-def create_app(settings: Settings, *, warm: bool = True, engine: LazyEngine | None = None) -> FastAPI:
-    """The web process. ``warm`` loads the base soon after the start; ``engine`` is the settings' own unless given."""
+def create_app(
+    settings: Settings, *, warm: bool = True, engine: LazyEngine | None = None,
+    wake_worker: Callable[[], None] = lambda: None,
+) -> FastAPI:  # fmt: skip
+    """The web process. ``warm`` loads the base soon after the start; ``engine`` is the settings' own unless given.
+
+    wake_worker: tells the worker, where it is this process's child, that somebody is likely to retrain soon.
+    """
     db = Database(settings.url)
     engine = engine or LazyEngine(settings)
     runner = Runner(db, Staging(settings.data / "imports"), KINDS.song_text)
@@ -202,7 +169,7 @@ def create_app(settings: Settings, *, warm: bool = True, engine: LazyEngine | No
         max_body_size=settings.max_body_bytes, dependencies=[Depends(enforce)],
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
-    app.state.earshot = State(settings, db, engine, KINDS, Limiter(), runner, Remembered(db))
+    app.state.earshot = State(settings, db, engine, KINDS, Limiter(), runner, Remembered(db), wake_worker)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for room in ROOMS:
         app.include_router(room.router)

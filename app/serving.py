@@ -18,6 +18,7 @@ from prometheus_client import start_http_server
 from app.errors import BadInput
 from app.heaps import share_heaps
 from app.main import create_app
+from app.resting import RESTED
 from app.settings import Settings
 
 log = logging.getLogger("earshot.serving")
@@ -30,34 +31,62 @@ _WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "MALLOC_ARENA_MAX": "2"}
 
 
 class WorkerProcess:
-    """The child. Spawned, never forked: torch and fork do not go together."""
+    """The child. Spawned, never forked: torch and fork do not go together.
+
+    It rests by ending with the exit code RESTED, and the next one then holds no torch until it is woken or has a job.
+    """
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="keep-worker", daemon=True)
+        self._starting, self._waking = threading.Lock(), threading.Lock()
+        # One pipe for all children, one after another: what the last one did not read, the next one does.
+        self._wakes, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
 
     def start(self) -> None:
         """Start the child and keep it running."""
         self._thread.start()
 
+    def wake(self) -> None:
+        """Tell the child that somebody is likely to retrain soon. Never waits and never fails."""
+        with self._waking, contextlib.suppress(OSError):  # a pipe that is full holds wakes enough
+            if not self._stopping.is_set():
+                os.write(self._wake, b".")
+
     def _keep(self) -> None:
         while not self._stopping.is_set():
-            # A session of its own: a Ctrl-C in the terminal reaches the web process, which then stops the child.
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "app", "worker", "--parent", str(os.getpid())],
-                env=_WORKER_ENVIRONMENT | os.environ.copy(),
-                start_new_session=True,
-            )
-            code = self._child.wait()
-            if not self._stopping.is_set():
+            try:
+                child = self._spawn()
+            except OSError as problem:  # no memory or no process left just now
+                log.error("the worker cannot be started: %s; it is tried again", problem)
+                self._stopping.wait(_RESTART_SECONDS)
+                continue
+            code = child.wait() if child is not None else None
+            if code != RESTED and not self._stopping.is_set():
                 log.error("the worker ended with code %s; it is started again", code)
                 self._stopping.wait(_RESTART_SECONDS)
 
+    def _spawn(self) -> subprocess.Popen[bytes] | None:
+        """The next child; none once it is to stop: stop() sees each child that there is, or there comes none."""
+        with self._starting:
+            if self._stopping.is_set():
+                return None
+            # A session of its own: a Ctrl-C in the terminal reaches the web process, which then stops the child.
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "app", "worker", "--parent", str(os.getpid())],
+                stdin=self._wakes,
+                env=_WORKER_ENVIRONMENT | os.environ.copy(),
+                start_new_session=True,
+            )
+            return self._child
+
     def stop(self) -> None:
         """Ask the child to stop, and wait for it; kill it if it does not."""
-        self._stopping.set()
-        child = self._child
+        with self._starting, self._waking:
+            self._stopping.set()
+            child = self._child
         if child is not None and child.poll() is None:
             child.terminate()
             try:
@@ -65,7 +94,10 @@ class WorkerProcess:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        self._thread.join(_STOP_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+        os.close(self._wakes)
+        os.close(self._wake)
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
@@ -97,6 +129,6 @@ def serve_with_worker(settings: Settings) -> None:
     worker.start()
     try:
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the Ctrl-C again once it has shut down
-            uvicorn.Server(server_config(create_app(settings), settings)).run()
+            uvicorn.Server(server_config(create_app(settings, wake_worker=worker.wake), settings)).run()
     finally:
         worker.stop()

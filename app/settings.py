@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     storage_cache_mb: int = Field(2048, ge=1, description="MB of disk for adapters fetched from the shared storage.")
     threads: int = Field(0, ge=0, description="Numeric threads of the web process; 0 is half of the cores.")
     train_threads: int = Field(0, ge=0, description="Numeric threads of the worker; 0 is every core.")
+    worker_rest_minutes: float = Field(
+        10,
+        ge=0,
+        description="Minutes without work after which the worker of `earshot serve` lets go of torch; 0 is never.",
+    )
     max_body_bytes: int = Field(6_000_000, ge=1000, description="Largest request body taken.")
     max_import_bytes: int = Field(300_000_000, ge=1000, description="Largest upload of files to import.")
     session_days: int = Field(60, ge=1, description="Days until an unused session ends.")

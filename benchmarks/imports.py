@@ -117,7 +117,7 @@ def row_by_row(place: Place, path: Path) -> dict[str, float]:
 
 def encoding(folder: Path) -> dict[str, float]:
     """What follows an import: its new songs are encoded by the base. Songs of one genre and a year, as most have."""
-    from app.main import open_engine
+    from app.opening import open_engine
 
     engine = open_engine(Settings(home=folder), os.cpu_count() or 1)
     texts = [(n + 1, song_text(f"The Artist {n // 9}", f"Song number {n}", ["rock"], [], 1990)) for n in range(ENCODED)]

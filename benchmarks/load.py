@@ -28,7 +28,7 @@ import psutil
 from sqlalchemy import func, select, text
 
 from app.db import Database
-from app.main import KINDS, open_engine
+from app.opening import KINDS, open_engine
 from app.services import accounts, catalogue, listens, preparing, retraining
 from app.settings import PROJECT, Settings
 from app.starter.reading import read

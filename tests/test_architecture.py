@@ -14,7 +14,8 @@ from app.settings import PROJECT
 APP = PROJECT / "app"
 FILES = sorted(APP.rglob("*.py"))
 # The shell's commands are spread over cli.py and its neighbours.
-WIRING = {"main", "upkeep", "logs", "worker", "serving", "__main__"} | {file.stem for file in APP.glob("cli*.py")}
+COMMANDS = {file.stem for file in APP.glob("cli*.py")}
+WIRING = {"main", "opening", "upkeep", "logs", "worker", "training", "resting", "serving", "__main__"} | COMMANDS
 TORCH_FREE_LM = {"app.lm.asking", "app.lm.song_text"}
 TORCH_STACK = {"torch", "transformers", "peft", "safetensors", "huggingface_hub", "numpy"}
 
@@ -45,7 +46,20 @@ MAY_IMPORT: dict[str, set[str]] = {
         "starter",
     },
     # Wires like main.py, on several machines.
-    "cluster": {"cluster", "main", "logs", "worker", "upkeep", "lm", "services", "tables", "db", "errors", "settings"},
+    "cluster": {
+        "cluster",
+        "main",
+        "opening",
+        "logs",
+        "worker",
+        "upkeep",
+        "lm",
+        "services",
+        "tables",
+        "db",
+        "errors",
+        "settings",
+    },
     # The State that routes share holds the settings and the database; main.py puts both in.
     "web": {"web", "services", "tables", "tables_imports", "tables_players", "errors", "settings", "db"},
 }
@@ -116,17 +130,28 @@ def test_the_engines_vocabulary_is_free_of_torch() -> None:
 
 
 def test_main_and_cli_import_the_engine_only_inside_functions() -> None:
-    for name in ("main", "cli", "cli_pretrain"):
+    for name in ("main", "cli", "cli_pretrain", "opening", "worker", "serving", "resting"):
         tree = ast.parse((APP / f"{name}.py").read_text(encoding="utf-8"))
         at_top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.module}
         assert {m for m in at_top if m.startswith("app.lm")} <= TORCH_FREE_LM
 
 
-@pytest.mark.parametrize("module", ["app.cli", "app.main", "app.web.taste", "app.services.retraining"])
-def test_pages_and_shell_start_without_torch(module: str) -> None:
-    code = f"import sys, {module}; print([m for m in {sorted(TORCH_STACK - {'numpy'})!r} if m in sys.modules])"
+def imported_with(modules: str, looked_for: set[str]) -> str:
+    """Which of some modules are there once others were imported, as a list in words."""
+    code = f"import sys, {modules}; print([m for m in {sorted(looked_for)!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["app.cli", "app.main", "app.web.taste", "app.services.retraining", "app.worker"])
+def test_pages_and_shell_start_without_torch(module: str) -> None:
+    assert imported_with(module, TORCH_STACK - {"numpy"}) == "[]"
+
+
+def test_the_worker_sweeps_removes_and_shreds_without_torch_and_holds_no_pages() -> None:
+    touched = "app.cli, app.worker, app.upkeep, app.lm.shared_store, app.lm.shared_vectors, app.lm.compacting"
+    pages = {"fastapi", "starlette", "jinja2", "uvicorn", "app.main", "zxcvbn"}
+    assert imported_with(touched, (TORCH_STACK | pages) - {"numpy", "safetensors"}) == "[]"
 
 
 def test_only_settings_read_the_environment() -> None:

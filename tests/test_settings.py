@@ -54,7 +54,8 @@ def test_every_setting_says_what_it_is() -> None:
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_a_setting_is_read_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds: dict[type[object] | None, tuple[str, object]] = {
-        Path: ("/somewhere", Path("/somewhere")), str: ("word", "word"), int: ("3", 3), bool: ("true", True),
+        Path: ("/somewhere", Path("/somewhere")), str: ("word", "word"), int: ("3", 3), float: ("0.5", 0.5),
+        bool: ("true", True),
     }  # fmt: skip
     given, wanted = ("5000", 5000) if name in ("max_body_bytes", "max_import_bytes") else kinds[FIELDS[name].annotation]
     monkeypatch.setenv(f"EARSHOT_{name.upper()}", given)

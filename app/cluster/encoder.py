@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from app.errors import BaseAltered, StorageProblem
 from app.lm.centred import Floats
 from app.lm.engine import Engine
-from app.main import open_engine
+from app.opening import open_engine
 from app.settings import Settings
 
 _LOOK_SECONDS = 600.0

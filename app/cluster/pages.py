@@ -7,7 +7,8 @@ from fastapi import FastAPI
 from app import logs
 from app.cluster.encoder import same_base
 from app.cluster.towers import remote_towers
-from app.main import LazyEngine, create_app, open_engine
+from app.main import LazyEngine, create_app
+from app.opening import open_engine
 from app.settings import Settings
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app import logs, upkeep
 from app.cluster.encoder import same_base
 from app.db import Database
-from app.main import KINDS, open_engine, open_store
+from app.opening import KINDS, open_engine, open_store
 from app.services import retraining
 from app.settings import Settings
 from app.tables import Job

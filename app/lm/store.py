@@ -1,6 +1,8 @@
 """Adapters on disk: ``adapters/<listener>/<version>/``, written once, checked at every read.
 
 The contract is adapters/README.md. Plain PEFT files, plus card.json, which states a sha256 for each of them.
+
+torch is imported only to read an adapter: a worker with nothing to train sweeps and removes without it.
 """
 
 from __future__ import annotations
@@ -15,19 +17,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file
-from torch import Tensor
 
 from app.errors import AdapterAltered, AdapterMissing, AdapterUnfit
 from app.lm.centred import Floats
 from app.lm.locate import sha256_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ID = re.compile(r"[0-9a-f]{16}")
 _PREFIX = "base_model.model."
@@ -149,6 +151,8 @@ class AdapterStore:
 
         ``shapes`` gives (in, out) of every adapted matrix. Raises AdapterMissing, AdapterAltered or AdapterUnfit.
         """
+        from safetensors.torch import load_file
+
         files, card = self.folder(listener, version), self.card(listener, version)
         for file in (files.weights, files.config):
             if not file.is_file():
@@ -247,6 +251,8 @@ class AdapterStore:
 def _checked(
     version: str, tensors: Mapping[str, Tensor], rank: int, scale: float, shapes: Mapping[str, tuple[int, int]]
 ) -> LoraTensors:
+    import torch
+
     expected = {_key(name, half) for name in shapes for half in "AB"}
     if set(tensors) != expected:
         odd: Sequence[str] = sorted(set(tensors) ^ expected)

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from zxcvbn import zxcvbn
 
 from app.errors import BadInput, TooBusy
 
@@ -46,6 +45,8 @@ def check_password(password: str, names: Sequence[str] = ()) -> str:
         password.encode("utf-8")
     except UnicodeEncodeError:
         raise BadInput("The password has a character that is no valid Unicode.") from None
+    from zxcvbn import zxcvbn  # its words are 12 MB, which the worker and most days of a web process do without
+
     guessed = zxcvbn(password[:_READ_BY_ESTIMATOR], user_inputs=list(names))
     if guessed["score"] < _EASIEST:
         why = guessed["feedback"]["warning"] or "It is easy to guess."

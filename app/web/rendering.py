@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +57,7 @@ class State:
     limiter: Limiter
     imports: Runner
     lists: Remembered
+    wake_worker: Callable[[], None]  # never waits and never fails
     friends: Friends = field(default_factory=Friends)
     later: EncodingLater = field(default_factory=EncodingLater)
     rate: Rate = field(default_factory=Rate)

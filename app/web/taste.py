@@ -63,6 +63,8 @@ def taste(request: Request, state: Shared, who: Me) -> Response:
         proved = None if shown is None else proof.of(db, shown)
         played = profile.of(db, who.id, who.time_zone)
     needed = state.settings.min_songs
+    if have >= needed:  # the button is there: the worker loads the base while the page is read
+        state.wake_worker()
     lora = state.engine.get().facts() if shown and state.engine.ready else None  # the page does not wait for the base
     return page(
         request, "taste.html", job=_told(job) if job else None, versions=versions, have=have, needed=needed,

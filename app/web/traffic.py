@@ -11,7 +11,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
 
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.exceptions import HTTPException
@@ -19,11 +18,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import TooBusy
+from app.web.marks import request_id
 from app.web.rendering import answer_error
 
 log = logging.getLogger("earshot.requests")
-
-request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 ANSWERED = Counter("earshot_requests", "Requests answered.", ["method", "route", "status"])
 SECONDS = Histogram("earshot_request_seconds", "Time until an answer began.", ["route"])

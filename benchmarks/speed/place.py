@@ -24,7 +24,7 @@ from app.db import Database
 from app.lm.engine import Engine
 from app.lm.song_text import song_text
 from app.lm.vectors import unit
-from app.main import open_engine
+from app.opening import open_engine
 from app.services import accounts, catalogue, listens, preparing
 from app.settings import PROJECT, Settings
 from app.starter.reading import read

@@ -14,8 +14,8 @@ import pytest
 from cluster.conftest import asked, called, free_port, wait_until
 
 from app.db import Database
-from app.main import KINDS, open_engine
 from app.objects import Objects
+from app.opening import KINDS, open_engine
 from app.services import catalogue, recommending
 from app.settings import Settings
 from benchmarks.speed.place import Person, Place

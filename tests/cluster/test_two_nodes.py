@@ -16,7 +16,7 @@ import pytest
 from cluster.conftest import Circle, Nodes, asked, wait_until
 
 from app.db import Database
-from app.main import KINDS, open_engine
+from app.opening import KINDS, open_engine
 from app.services import recommending, retraining
 from app.settings import Settings
 from app.tables import Job

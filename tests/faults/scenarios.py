@@ -92,7 +92,7 @@ def leave(home: Path, steps: Steps) -> None:
 def worker_on_tiny_base(home: Path) -> Worker:
     """The worker of a home whose base is the tiny one in its folder ``tiny``."""
     from app.lm.engine import Engine, EngineSettings
-    from app.main import KINDS, open_store
+    from app.opening import KINDS, open_store
     from app.worker import Worker
 
     settings = Settings(home=home)
@@ -111,10 +111,10 @@ def worker_on_tiny_base(home: Path) -> Worker:
 
 def retrain(home: Path, steps: Steps) -> None:
     """The worker takes Ana's job from the queue to a verdict."""
-    from app import worker as at_work
+    from app import training
 
     # What is shown by the clock would make other steps in each run: only what changes is shown here.
-    at_work._SHOW_SECONDS = at_work._BEAT_SECONDS = 100_000.0
+    training._SHOW_SECONDS = training._BEAT_SECONDS = 100_000.0
     worker = worker_on_tiny_base(home)
     steps.watch()
     with worker.db.write() as session:

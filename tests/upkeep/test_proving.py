@@ -10,7 +10,7 @@ from app import upkeep
 from app.db import Database
 from app.errors import BadInput
 from app.lm.engine import Engine
-from app.main import KINDS
+from app.opening import KINDS
 from app.services import accounts, backup, chores, listens
 from app.settings import Settings
 from app.tables import Chore, Listener

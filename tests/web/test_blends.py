@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from app.db import Database
 from app.lm.engine import Engine
-from app.main import KINDS
+from app.opening import KINDS
 from app.services import accounts, blends, listens
 from app.tables import Listener
 from tests.web.conftest import browser

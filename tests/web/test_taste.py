@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -50,6 +51,16 @@ def test_the_page_says_what_was_found_and_draws_the_arithmetic(
     assert text.count("<svg") >= 4 and 'class="picture matrices"' in text
     no_style_or_script(text)
     assert HOSTILE not in text and "&lt;script&gt;x&lt;/script&gt;" in text
+
+
+@pytest.mark.parametrize("path", ["/taste", "/api/v1/taste"])
+def test_who_could_retrain_wakes_the_worker_and_nobody_else_does(
+    app: FastAPI, me: TestClient, friend: TestClient, played: None, path: str
+) -> None:
+    woken: list[None] = []
+    app.state.earshot = dataclasses.replace(app.state.earshot, wake_worker=lambda: woken.append(None))
+    assert friend.get(path).status_code == 200 and me.get("/").status_code == 200 and woken == []
+    assert me.get(path).status_code == 200 and woken == [None]
 
 
 @pytest.mark.parametrize("losses", [[], [1.0], [3.0, 2.0, 1.0], [1.0, 1.0], [1e9, -1e9, 0.0]])

@@ -26,8 +26,11 @@ def taste(state: Shared, who: Me) -> shapes.TasteOut:
     """Where your taste stands."""
     with state.db.read() as db:
         job = retraining.latest(db, who.id)
+        have, needed = listens.songs_liked(db, who.id), state.settings.min_songs
+        if have >= needed:  # a retrain may come: the worker loads the base meanwhile
+            state.wake_worker()
         return shapes.TasteOut(
-            songs=listens.songs_liked(db, who.id), needed=state.settings.min_songs, job=_job(job) if job else None,
+            songs=have, needed=needed, job=_job(job) if job else None,
             live_version=db.get_one(Listener, who.id).live_version,
             versions=[shapes.VersionOut.model_validate(one) for one in retraining.versions(db, who.id)],
         )  # fmt: skip
