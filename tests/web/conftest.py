@@ -62,15 +62,20 @@ def app(settings: Settings, loaded: Loaded) -> FastAPI:
 def stranger(app: FastAPI) -> Iterator[TestClient]:
     """A browser that nobody has signed in with; an error of the app is a 500 and not an exception."""
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False, headers=SAME_SITE) as client:
+        app.state.portal = client.portal
         yield client
 
 
 def browser(app: FastAPI, db: Database, listener: Listener) -> TestClient:
-    """A signed-in browser; the app must be running already."""
+    """A signed-in browser; the app must be running already.
+
+    It is served by the loop that the app runs in, if `stranger` started that: a loop a request takes as long as a page.
+    """
     with db.write() as session:
         token = accounts.start_session(session, listener.id, 1)
     client = TestClient(app, raise_server_exceptions=False, follow_redirects=False, headers=SAME_SITE)
     client.cookies.set("earshot", token)
+    client.portal = getattr(app.state, "portal", None)
     return client
 
 
