@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 # On a machine whose index offers CUDA builds, use TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 TORCH := torch==2.13.0
+# How many processes tests run in: one a core, and not more than four, since each loads the base. Each takes the next of
+# the rest when its share is done, so all end together.
+PROCESSES := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install setup run test test-postgres test-cluster test-faults check screenshots audit bench-quality bench-speed
@@ -31,12 +34,12 @@ run: setup ## Set everything up and serve on http://127.0.0.1:8000
 
 test: install ## Run every test (browser and training suites too) but those of test-postgres, -cluster and -faults
 	@tools/chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PROCESSES)
 
 test-postgres: install ## Run its own tests and those of services and jobs on a real PostgreSQL (root installs Debian's)
 	@tools/postgres
 	$(BIN)/python -m pytest -m postgres tests/postgres
-	$(BIN)/python -m pytest --database postgres tests/services
+	$(BIN)/python -m pytest $(PROCESSES) --database postgres tests/services
 
 screenshots: setup ## Take the pictures of docs/screenshots anew
 	@tools/chromium

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
 import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -137,6 +138,30 @@ class LazyEngine:
             return self._engine
 
 
+# No pages about the API by FastAPI itself, and nothing told to anybody.
+_BARE: dict[str, Any] = {
+    "docs_url": None, "redoc_url": None, "openapi_url": None,
+    "telemetry": {"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+}  # fmt: skip
+
+
+@functools.cache
+def _rooms(max_body_bytes: int, max_import_bytes: int) -> FastAPI:
+    """Every route, shared by all apps of this process.
+
+    FastAPI works out at a route's first request what it takes: half a second for all, which each test's app would pay.
+    """
+    rooms = FastAPI(max_body_size=max_body_bytes, dependencies=[Depends(enforce)], **_BARE)
+    for room in ROOMS:
+        rooms.include_router(room.router)
+    for api_room in (*document.ROOMS, document.router):
+        large = api_room in (importing.uploads,)
+        rooms.include_router(api_room, max_body_size=max_import_bytes if large else None)
+    rooms.include_router(listenbrainz.router, prefix="/apis/listenbrainz")
+    rooms.include_router(imports.uploads, max_body_size=max_import_bytes)
+    return rooms
+
+
 def create_app(
     settings: Settings, *, warm: bool = True, engine: LazyEngine | None = None,
     wake_worker: Callable[[], None] = lambda: None,
@@ -164,20 +189,18 @@ def create_app(
         app.state.earshot.later.stop()
         db.close()
 
+    rooms = _rooms(settings.max_body_bytes, settings.max_import_bytes)
     app = FastAPI(
-        title="Earshot", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan,
-        max_body_size=settings.max_body_bytes, dependencies=[Depends(enforce)],
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-    )  # fmt: skip
+        title="Earshot",
+        lifespan=lifespan,
+        max_body_size=settings.max_body_bytes,
+        dependencies=[Depends(enforce)],
+        **_BARE,
+    )
     app.state.earshot = State(settings, db, engine, KINDS, Limiter(), runner, Remembered(db), wake_worker)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in ROOMS:
-        app.include_router(room.router)
-    for api_room in (*document.ROOMS, document.router):
-        large = api_room in (importing.uploads,)
-        app.include_router(api_room, max_body_size=settings.max_import_bytes if large else None)
-    app.include_router(listenbrainz.router, prefix="/apis/listenbrainz")
-    app.include_router(imports.uploads, max_body_size=settings.max_import_bytes)
+    app.router.routes.extend(rooms.router.routes)
+    app.dependency_overrides = rooms.dependency_overrides  # where the routes look for them
     app.add_middleware(Traffic, most=settings.max_requests, body_seconds=settings.body_seconds)
     app.add_middleware(Guard, settings=settings)
     _map_errors(app)

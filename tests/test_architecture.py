@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,12 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 
+@functools.cache
+def tree_of(file: Path) -> ast.Module:
+    """A file as Python reads it."""
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def room_of(file: Path) -> str:
     """The part of app/ that a file belongs to."""
     return file.relative_to(APP).parts[0].removesuffix(".py")
@@ -92,7 +99,7 @@ def imports(file: Path) -> list[tuple[str, bool]]:
         for child in ast.iter_child_nodes(node):
             visit(child, checking)
 
-    visit(ast.parse(file.read_text(encoding="utf-8")), False)
+    visit(tree_of(file), False)
     return found
 
 
@@ -131,7 +138,7 @@ def test_the_engines_vocabulary_is_free_of_torch() -> None:
 
 def test_main_and_cli_import_the_engine_only_inside_functions() -> None:
     for name in ("main", "cli", "cli_pretrain", "opening", "worker", "serving", "resting"):
-        tree = ast.parse((APP / f"{name}.py").read_text(encoding="utf-8"))
+        tree = tree_of(APP / f"{name}.py")
         at_top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.module}
         assert {m for m in at_top if m.startswith("app.lm")} <= TORCH_FREE_LM
 
@@ -157,7 +164,7 @@ def test_the_worker_sweeps_removes_and_shreds_without_torch_and_holds_no_pages()
 def test_only_settings_read_the_environment() -> None:
     readers: dict[str, list[str]] = {}
     for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "putenv"):
                 readers.setdefault(str(file.relative_to(APP)), []).append(ast.unparse(node))
             if isinstance(node, ast.ImportFrom) and node.module == "os":
@@ -188,7 +195,7 @@ def _public(tree: ast.AST, inside: str = "") -> list[tuple[str, ast.FunctionDef 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PROJECT)))
 def test_everything_public_says_what_it_is_for(file: Path) -> None:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = tree_of(file)
     assert ast.get_docstring(tree) or not tree.body, "the module has no docstring"
     missing = []
     for name, node in _public(tree):

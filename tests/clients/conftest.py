@@ -21,7 +21,7 @@ from app.db import Database
 from app.services import tokens
 from app.settings import PROJECT
 from app.tables import Listener
-from tests.web.conftest import admin, app, stranger  # noqa: F401  (fixtures of the real app)
+from tests.web.conftest import admin, app, loaded, stranger  # noqa: F401  (fixtures of the real app)
 
 PLAYERS = PROJECT / "docs" / "players.md"
 

@@ -30,6 +30,7 @@ def test_the_choice_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -
     assert measured(2, 2, 2) == "float32"
 
 
+@pytest.mark.slow
 def test_bfloat16_vectors_are_the_float32_ones_to_a_hundredth_and_rank_the_same(
     base: Base, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

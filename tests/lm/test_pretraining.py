@@ -65,6 +65,7 @@ def test_seen_and_unseen_artists_are_reported_apart(trained: tuple[Path, Pretrai
     assert {"neighbour nearer, seen", "neighbour nearer, unseen"} <= set(after)
 
 
+@pytest.mark.slow
 def test_the_student_comes_nearer_to_its_teacher(tiny_folder: Path, tmp_path: Path) -> None:
     done = train(tiny_folder, tmp_path / "longer", replace(SMALL, steps=60, texts_a_step=48))
     kind = "cosine to the teacher, seen"
@@ -99,6 +100,7 @@ pretraining.pretrain(base, [source()], Path({out!r}), SMALL, CPU, report)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("phase", "step"), [("reading", 144), ("teacher", 3), ("student", 3)])
 def test_a_killed_run_goes_on_to_the_same_adapter(
     phase: str, step: int, tiny_folder: Path, trained: tuple[Path, Pretrained], tmp_path: Path

@@ -92,7 +92,7 @@ def test_nothing_of_the_leaver_is_left_in_any_file_and_the_circle_learns_again_w
     assert open_to_others(settings.home) == []
 
     app = create_app(settings, warm=False)
-    app.state.earshot = dataclasses.replace(app.state.earshot, engine=Loaded(engine))
+    app.state.earshot = dataclasses.replace(app.state.earshot, engine=Loaded(lambda: engine))
     with TestClient(app, headers=SAME_SITE, follow_redirects=False):
         with db.read() as session:
             phone = browser(app, db, session.get_one(Listener, leaver))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import psutil
@@ -26,36 +27,33 @@ SENDERS = 8
 
 
 @contextmanager
-def served(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`earshot serve` on a free port, once it answers, with its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "EARSHOT_HOME": str(settings.home), "EARSHOT_PORT": str(port)}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "app", "serve"], cwd=PROJECT, env=environment, stderr=subprocess.PIPE, text=True
-    )
+def served(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+    """`earshot serve` on a port that it finds free, once it answers; with its URL and the file of what it says."""
+    said = settings.home.parent / "said"
+    environment = {**os.environ, "EARSHOT_HOME": str(settings.home), "EARSHOT_PORT": "0"}
+    with said.open("wb") as stderr:
+        server = subprocess.Popen([sys.executable, "-m", "app", "serve"], cwd=PROJECT, env=environment, stderr=stderr)
     try:
-        while server.poll() is None:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60).status_code == 200:
-                    break
-            except httpx.ConnectError:
-                time.sleep(0.1)  # between two looks at whether it listens
-        yield server, f"http://127.0.0.1:{port}"
+        while not (found := re.search(r"running on (http://\S+)\s", said.read_text(encoding="utf-8"))):
+            assert server.poll() is None, said.read_text(encoding="utf-8")
+            time.sleep(0.1)  # between two looks at whether it listens
+        assert httpx.get(f"{found[1]}/healthz", timeout=60).status_code == 200
+        yield server, found[1], said
     finally:
         server.kill()
+        server.wait()
 
 
 @pytest.mark.slow
 def test_sigterm_stops_both_processes_in_good_order(bare: Settings) -> None:
-    with served(bare) as (server, _):
+    with served(bare) as (server, _, file):
         children = psutil.Process(server.pid).children(recursive=True)
         assert children, "there is no worker"
         server.send_signal(signal.SIGTERM)
-        _, said = server.communicate(timeout=120)
-    assert server.returncode == 0, said
+        server.wait(120)
     _, alive = psutil.wait_procs(children, timeout=30)
+    said = file.read_text(encoding="utf-8")
+    assert server.returncode == 0, said
     assert alive == [] and "Traceback" not in said
 
 
@@ -65,7 +63,7 @@ def test_sigterm_under_load_loses_no_listen_that_was_answered(bare: Settings, ba
         token = tokens.add(db, accounts.add_listener(db, "Ana", None).id, "Phone", ["submit"])[1]
     answered, others, busy = [0] * SENDERS, [], threading.Barrier(SENDERS + 1)
 
-    with served(bare) as (server, url):
+    with served(bare) as (server, url, file):
 
         def send(sender: int) -> None:
             headers = {"authorization": f"Token {token}"}
@@ -89,9 +87,10 @@ def test_sigterm_under_load_loses_no_listen_that_was_answered(bare: Settings, ba
             one.start()
         busy.wait(120)
         server.send_signal(signal.SIGTERM)
-        _, said = server.communicate(timeout=120)
+        server.wait(120)
         for one in senders:
             one.join(60)
+    said = file.read_text(encoding="utf-8")
     assert server.returncode == 0 and "Traceback" not in said, said
     assert set(others) <= {503}, "asked to come again is all that may happen"
     with bare_db.read() as db:

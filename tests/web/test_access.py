@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from httpx import Response
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
@@ -66,6 +66,8 @@ class Scene:
     db: Database
     owner: str
     browsers: dict[str, TestClient]
+    watching: Connection
+    seen: dict[int, dict[str, list[Any]]]
 
     def attempt(self, role: str, key: str) -> Response:
         """Ask a route for a thing of the owner's, made for this attempt."""
@@ -83,22 +85,29 @@ class Scene:
                 return filled(value, made, make)
 
             url, form = filled(path, made, make), fill(FORMS.get(key, {}))
-        before = self.rows()
+        kept = role != "owner" and RULES[key] not in (LINK, ADMIN if role == "administrator" else LINK)
+        before = self.rows() if kept else {}
         sent = {} if method == "GET" else {"json": form} if path.startswith("/api/v1/") else {"data": form}
         answer = self.browsers[role].request(method, url, headers={"accept": "text/html"}, **sent)
-        if role != "owner" and RULES[key] not in (LINK, ADMIN if role == "administrator" else LINK):
+        if kept:
             assert self.rows() == before, f"{key} as {role} changed what belongs to somebody else"
         return answer
 
     def rows(self) -> dict[str, list[Any]]:
-        """Everything of the owner's in every table that has a listener."""
-        found = {}
+        """Everything of the owner's in every table that has a listener; read anew once somebody has committed."""
+        version = self.watching.exec_driver_sql("PRAGMA data_version").scalar_one()
+        self.watching.rollback()
+        if version in self.seen:
+            return self.seen[version]
+        found: dict[str, list[Any]] = {}
         with self.db.read() as session:
             for table in Table.metadata.sorted_tables:
                 column = table.c.get("listener_id", table.c.id if table.name == "listeners" else None)
                 if column is not None:
                     rows = session.execute(select(table).where(column == self.owner))
                     found[table.name] = sorted(repr(tuple(row)) for row in rows)
+        self.seen.clear()
+        self.seen[version] = found
         return found
 
 
@@ -112,7 +121,8 @@ def scene(app: FastAPI, db: Database, stranger: TestClient, admin: Listener) -> 
         furnish(session, people["owner"].id)
     browsers = {role: browser(app, db, person) for role, person in people.items()}
     browsers |= {"stranger": stranger, "administrator": browser(app, db, admin)}
-    yield Scene(db, people["owner"].id, browsers)
+    with db.engine.connect() as watching:
+        yield Scene(db, people["owner"].id, browsers, watching, {})
 
 
 ALLOWED: dict[Rule, set[str]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -123,14 +122,11 @@ def test_each_answer_has_an_id_that_its_log_lines_have_too(pages: TestClient, ca
 def test_metrics_are_served_on_their_own_address_only_and_name_no_path_as_asked(
     pages: TestClient, bare: Settings
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server, thread = serve_metrics(bare.model_copy(update={"metrics": f"127.0.0.1:{port}"}))
+    server, thread = serve_metrics(bare.model_copy(update={"metrics": "127.0.0.1:0"}))
     try:
         pages.get("/join/zyxotoken")
         pages.request("ZYXO", "/")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
     finally:
         server.shutdown()
