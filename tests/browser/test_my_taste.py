@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -30,11 +32,26 @@ def worker_of(running: Running) -> Iterator[None]:
     mine = [int(line.split()[0]) for line in found.splitlines() if "app worker" in line or "app.worker" in line]
     pids = [pid for pid in mine if f"EARSHOT_HOME={running.home}" in environment_of(pid)]
     assert len(pids) == 1, f"{len(pids)} workers serve {running.home}"
-    os.kill(pids[0], signal.SIGSTOP)
+    while not held_between_two_writes(pids[0], running):
+        os.kill(pids[0], signal.SIGCONT)
     try:
         yield
     finally:
         os.kill(pids[0], signal.SIGCONT)
+
+
+def held_between_two_writes(pid: int, running: Running) -> bool:
+    """Stop a worker; false if that was while it held the database's lock, which nobody would get then."""
+    os.kill(pid, signal.SIGSTOP)
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+        pass
+    with closing(sqlite3.connect(running.home / "data" / "earshot.db", timeout=0)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        database.rollback()
+    return True
 
 
 def environment_of(pid: int) -> list[str]:
@@ -123,6 +140,8 @@ def test_a_retrain_goes_on_after_the_server_was_killed(running: Running, visit: 
     )  # fmt: skip
     try:
         expect(page.locator("#proof")).to_be_visible(timeout=180_000)  # without anybody touching the page
+        page.goto(f"{running.url}/recommend")
+        expect(page.locator("[data-song]").first).to_be_visible(timeout=180_000)  # the web process has its base by now
         maps = Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
         assert "model.safetensors" in maps and "/scipy/" not in maps  # 30 MB that no base needs (lm/base.py)
     finally:

@@ -84,12 +84,12 @@ def _done(db: Database) -> bool:
         return (session.get_one(Chore, "tidy").due_at or 0) > now() + 60
 
 
-def workers(server: subprocess.Popen[str]) -> list[psutil.Process]:
+def workers(server: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The children of the web process."""
     return psutil.Process(server.pid).children()
 
 
-def another(server: subprocess.Popen[str], than: psutil.Process) -> psutil.Process:
+def another(server: subprocess.Popen[bytes], than: psutil.Process) -> psutil.Process:
     """The worker that has taken a worker's place."""
     return until(lambda: next((child for child in workers(server) if child.pid != than.pid), None))
 
@@ -100,15 +100,16 @@ def mapped(process: psutil.Process) -> str:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
+def serving(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str, list[str]]]:
     """The pair with its URL; SIGTERM ends it and its worker. What it said is in the list then."""
     said: list[str] = []
-    with served(settings) as (server, url):
+    with served(settings) as (server, url, file):
         yield server, url, said
         left = workers(server)
         assert len(left) == 1
         server.send_signal(signal.SIGTERM)
-        said.append(server.communicate(timeout=120)[1])
+        server.wait(120)
+        said.append(file.read_text(encoding="utf-8"))
         assert server.returncode == 0, said
         assert psutil.wait_procs(left, timeout=30)[1] == []
         assert "Traceback" not in said[0]
