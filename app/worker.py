@@ -52,6 +52,13 @@ def _give_way() -> None:
             AUTOGROUP.write_text(str(_NICE), encoding="ascii")
 
 
+class _Ended(BaseException):
+    """The worker was told to stop while it loads the base, which takes seconds and would be for nothing.
+
+    No Exception: libraries catch those while they are imported, and go on.
+    """
+
+
 class Worker:
     """Runs jobs one after another until told to stop."""
 
@@ -70,6 +77,7 @@ class Worker:
         self.stopping = threading.Event()
         self._open = open_engine
         self._engine: Engine | None = None
+        self._loading = False
         self._musicbrainz = musicbrainz.MusicBrainz(musicbrainz_url) if musicbrainz_url else None
         self._rest, self._asks_at = rest, 0.0
 
@@ -79,7 +87,11 @@ class Worker:
         if self._rest is not None:
             self._rest.needed()  # also when it cannot be loaded: torch is there by then
         if self._engine is None:
-            self._engine = self._open()
+            self._loading = True
+            try:
+                self._engine = self._open()
+            finally:
+                self._loading = False
             give_back()
         return self._engine
 
@@ -106,6 +118,8 @@ class Worker:
                         log.info("worker %s had nothing to do; it ends to give memory back", self.owner)
                         return True
                     self._idle()
+            except _Ended:
+                break
             except EarshotError as problem:
                 log.warning("%s", problem)
                 self.stopping.wait(_IDLE_SECONDS)
@@ -166,7 +180,7 @@ class Worker:
         log.info("job %s: %s of %s", job.id, job.kind, job.listener_id)
         try:
             self._train(job)
-        except Cancelled:
+        except (Cancelled, _Ended):
             if self.stopping.is_set():
                 with self.db.write() as session:
                     retraining.give_back(session, job.id, self.owner)
@@ -235,10 +249,13 @@ class Worker:
             retraining.stop(session, job.id, self.owner, state, error)
 
     def stop_on_signals(self) -> None:
-        """SIGINT and SIGTERM end the worker after the step it is in; a job under way is queued again."""
+        """SIGINT and SIGTERM end the worker after the step it is in, or in the middle of loading the base; a job under
+        way is queued again."""
 
         def stop(_: int, __: FrameType | None) -> None:
             self.stopping.set()
+            if self._loading:
+                raise _Ended
 
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)

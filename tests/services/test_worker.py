@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,36 @@ def test_the_base_is_loaded_once_somebody_could_train(
     worker._prepares_at = 0.0
     assert worker.prepare() and opened == [engine]
     assert not worker.prepare()
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """What this process does on SIGINT and SIGTERM, put back afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_while_the_base_loads_ends_the_worker_there_and_the_job_is_queued_again(
+    db: Database, engine: Engine, kinds: EngineTypes, job: Job, own_signals: None
+) -> None:
+    loaded: list[Engine] = []
+
+    def opener() -> Engine:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pthread_sigmask(signal.SIG_BLOCK, ())  # lets Python run the handler
+        except Exception:
+            pytest.fail("a library that catches what goes wrong would have gone on")
+        loaded.append(engine)
+        return engine
+
+    worker = Worker(db, engine.store, opener, kinds)
+    worker.stop_on_signals()
+    assert not worker.run()
+    found = now_of(db, job)
+    assert loaded == [] and (found.state, found.lease_owner) == ("queued", None)
 
 
 @pytest.mark.training
