@@ -44,7 +44,7 @@ class Suggestion:
     loved: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Recommended:
     """A list, and the adapter version that made it (None: the base); ``by_circle``: it is the circle's."""
 

@@ -18,7 +18,7 @@ from app.services.accounts import SignedIn
 from app.services.recommending import WISH_MOST, Recommended, checked, recommend
 from app.tables import HiddenArtist, Listen, Song
 from app.web.access import Me, Shared
-from app.web.rendering import State, go, local_path, page, wants_json, with_query
+from app.web.rendering import State, go, local_path, page, templates, wants_json, with_query
 
 log = logging.getLogger("earshot")
 router = APIRouter()
@@ -74,6 +74,7 @@ def ask(
         return page(
             request, "suggestions.html" if part else "recommend.html", made=made, question=question,
             said=_said(db, who, said, was, hid, logged), wish_most=WISH_MOST, wishes=WISHES, list_id=list_id,
+            songs=state.drawn.of(made, question.address, lambda: _songs(made, question)),
         )  # fmt: skip
 
     with state.db.read() as db:
@@ -89,6 +90,10 @@ def ask(
     list_id = _keep(state, who, question, made)
     with state.db.read() as db:
         return shown(db, list_id)
+
+
+def _songs(made: Recommended, question: Question) -> str:
+    return templates.get_template("suggested.html").render(made=made, here=question.address)
 
 
 def _to_keep(question: Question, made: Recommended) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from app.services.remembering import Remembered
 from app.settings import Settings
 from app.tables import Song, now
 from app.web import navigation
+from app.web.drawn import Drawn
 from app.web.encoding_later import EncodingLater
 from app.web.limits import Limiter
 from app.web.rate import Rate
@@ -59,6 +60,7 @@ class State:
     lists: Remembered
     wake_worker: Callable[[], None]  # never waits and never fails
     friends: Friends = field(default_factory=Friends)
+    drawn: Drawn = field(default_factory=Drawn)
     later: EncodingLater = field(default_factory=EncodingLater)
     rate: Rate = field(default_factory=Rate)
     streams: Counter[str] = field(default_factory=Counter)  # open ones by listener
