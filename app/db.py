@@ -16,6 +16,11 @@ from sqlalchemy.orm import Session
 from app.errors import CannotWrite, Conflict, DatabaseDamaged, NotFound, TooBusy
 
 _BUSY_SECONDS = 15
+# Two counts that only grow: what triggers saw, and how many songs and listens there ever were (SQLite's own count).
+_LIST_CHANGES = (
+    "SELECT (SELECT coalesce(max(number), 0) FROM list_changes)"
+    " + (SELECT coalesce(sum(seq), 0) FROM sqlite_sequence WHERE name IN ('listens', 'songs'))"
+)
 
 
 class Database:
@@ -63,19 +68,29 @@ class Database:
 
     def changes(self) -> int | None:
         """A number that differs from an earlier one if any process committed anything in between; None if unknown."""
+        with self._watch_lock:
+            found = self._glance("PRAGMA data_version")
+            return None if found is None else (self._watched << 32) + found
+
+    def list_changes(self) -> int | None:
+        """The same for what lists are made of, and nothing else; see ``tables.ListChanges``."""
+        with self._watch_lock:
+            return self._glance(_LIST_CHANGES)
+
+    def _glance(self, statement: str) -> int | None:
+        """One number as of this moment; None where it cannot be had, which on PostgreSQL is always."""
         if not self.is_sqlite or self.url.database in (None, "", ":memory:"):
             return None
-        with self._watch_lock:
-            try:
-                if self._watching is None:
-                    self._watching = self.engine.raw_connection()
-                    self._watching.detach()
-                    self._watched += 1
-                found: int = self._watching.cursor().execute("PRAGMA data_version").fetchall()[0][0]
-            except (sqlite3.Error, DatabaseError):
-                self._stop_watching()
-                return None
-            return (self._watched << 32) + found
+        try:
+            if self._watching is None:
+                self._watching = self.engine.raw_connection()
+                self._watching.detach()
+                self._watched += 1
+            found: int = self._watching.cursor().execute(statement).fetchall()[0][0]
+        except (sqlite3.Error, DatabaseError):
+            self._stop_watching()
+            return None
+        return found
 
     def _stop_watching(self) -> None:
         watching, self._watching = self._watching, None

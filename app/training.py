@@ -51,7 +51,7 @@ class _Run:
 
     def _beat(self) -> None:
         try:
-            with self.db.write() as session:
+            with self.db.write(light=True) as session:  # what a power cut takes of it, the queue does without
                 if not retraining.heartbeat(session, self.job.id, self.owner, self.progress, self.losses):
                     self.stopped.set()
         except (EarshotError, SQLAlchemyError) as problem:

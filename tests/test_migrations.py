@@ -275,6 +275,7 @@ def test_ids_are_not_given_again_and_the_rebuilt_tables_keep_all_that_hangs_on_t
         for statement in NOWHERE:
             with pytest.raises(NotFound), opened.write() as db:  # a foreign key that leads nowhere, by name
                 db.execute(text(statement))
+    preparing.migrate(url)
     command.check(alembic(url))
 
 

@@ -76,7 +76,7 @@ def recommend(
     remembered: Remembered | None = None,
     friends: lifting.Friends | None = None,
 ) -> Recommended:
-    """A list for a listener; the one that was ``remembered``, if nothing at all was changed since.
+    """A list for a listener; the one that was ``remembered``, if nothing that lists are made of was changed since.
 
     friends: where what friends play is kept for a while; without it, it is read now.
 

@@ -1,7 +1,8 @@
-"""Lists that were made already, for as long as nothing at all was changed since.
+"""Lists that were made already, for as long as nothing was changed that lists are made of.
 
-A list follows from the database, the catalogue's vectors and the clock. SQLite tells by one number whether anybody
-committed anything (``Database.changes``); where there is no such number, every list is made anew.
+A list follows from some tables of the database, the catalogue's vectors and the clock. On SQLite one number tells
+whether anybody committed a change of those tables (``Database.list_changes``); where there is no such number, every
+list is made anew.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Remembered:
 
         ``make`` also says whether the list may be kept.
         """
-        changes = None if session.in_transaction() else self._db.changes()  # begun earlier, it may see less
+        changes = None if session.in_transaction() else self._db.list_changes()  # begun earlier, it may see less
         if changes is None:
             return make()[0]
         state = (changes, engine.fingerprint, engine.vectors.snapshot().mark, now() // _SECONDS)

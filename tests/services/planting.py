@@ -16,6 +16,7 @@ from app.tables import Table
 
 NOBODYS = {
     "artists", "songs", "song_genres", "song_plays", "recordings", "song_lookups", "chores", "circle_versions",
+    "list_changes",
 }  # fmt: skip
 LIMITED: dict[str, Any] = {
     "listeners.sharing": "off", "listens.ended": "played", "feedback.verdict": "love", "preferences.kind": "artist",

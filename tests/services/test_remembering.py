@@ -1,20 +1,22 @@
-"""A list that was made is shown again only while nothing at all has changed. With the real base and database files."""
+"""A list that was made is shown again while nothing that it is made of has changed. Real base, real database files."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.lm.engine import Engine
-from app.services import accounts, listens, remembering
+from app.lm.trainer import Progress
+from app.services import accounts, hiding, kept, listens, remembering, retraining
 from app.services.recommending import EngineTypes, Recommended, recommend
 from app.services.remembering import Remembered
-from app.tables import Listener, Song
+from app.tables import Listener, Preference, Song
 
 Ask = Callable[..., Recommended]
 
@@ -74,8 +76,105 @@ def _another_name(session: Session, ana: Listener, ben: Listener, song: int) -> 
     accounts.add_listener(session, "Cleo", None)
 
 
-@pytest.mark.parametrize("change", [_dislike, _somebody_else_plays, _another_name])
-def test_whatever_is_committed_makes_a_list_anew(
+def _hide(session: Session, ana: Listener, ben: Listener, song: int) -> None:
+    hiding.hide(session, ana.id, session.get_one(Song, song).artist)
+
+
+def _a_year(session: Session, ana: Listener, ben: Listener, song: int) -> None:
+    session.get_one(Song, song).year = 1954
+
+
+def _ask_again_for_it(session: Session, ana: Listener, ben: Listener, song: int) -> None:
+    kept.keep(session, ana.id, mode="discover", wish="", adventure=0, version=None, songs=[song])
+
+
+def _sign_in(session: Session, ana: Listener, ben: Listener, song: int) -> None:
+    accounts.start_session(session, ben.id, days=1)
+
+
+def _retrain(session: Session, ana: Listener, ben: Listener, song: int) -> None:
+    job = retraining.request(session, ana.id, min_songs=1)
+    job.state, job.lease_owner = "running", "here:1"
+    session.flush()
+    assert retraining.heartbeat(session, job.id, "here:1", Progress("training", 1, 2, 0.5, 1.0), [0.5])
+
+
+@pytest.mark.parametrize("change", [_ask_again_for_it, _sign_in, _retrain])
+def test_a_list_outlasts_what_it_is_not_made_of(
+    ask: Ask, db: Database, ana: Listener, ben: Listener, change: Callable[[Session, Listener, Listener, int], None]
+) -> None:
+    first, before = ask(), db.changes()
+    with db.write() as session:
+        change(session, ana, ben, first.suggestions[0].song.id)
+    assert (db.changes() != before) is db.is_sqlite  # it was committed, and noticed
+    assert (ask() is first) is db.is_sqlite
+
+
+def test_every_table_that_a_list_is_made_of_is_watched(
+    ask: Ask, db: Database, engine: Engine, kinds: EngineTypes, ana: Listener, ben: Listener
+) -> None:
+    """By what SQLite says that it reads while lists of every kind are made, also from the circle and its members."""
+    if not db.is_sqlite:
+        return
+    with db.write() as session:
+        session.get_one(Listener, ana.id).in_circle = session.get_one(Listener, ben.id).in_circle = True
+        for song in session.scalars(select(Song.id)).all()[:40]:
+            listens.log(session, ben.id, song_id=song, at=1_700_000_000)
+        listens.say(session, ana.id, 7, "love")
+        session.add(Preference(listener_id=ana.id, kind="artist", value="ABBA"))
+    read: set[str] = set()
+
+    def seen(action: int, table: str | None, *_: object) -> int:
+        if action == sqlite3.SQLITE_READ and table:
+            read.add(table)
+        return sqlite3.SQLITE_OK
+
+    with db.read() as session:
+        connection = session.connection().connection.driver_connection
+        assert connection is not None
+        connection.set_authorizer(seen)
+        for who in (ana.id, ben.id):
+            for how in ({}, {"mode": "familiar"}, {"wish": "rain"}, {"adventure": 2}):
+                recommend(session, engine, kinds, who, **how)  # type: ignore[arg-type]
+        connection.set_authorizer(None)
+        triggers = session.execute(text("SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")).all()
+    ours = [(table, sql.split(" ON ")[0].split()[-1]) for table, sql in triggers if "list_changes" in sql]
+    watched = {table for table, _ in ours}
+    every = {(table, what) for table in watched for what in ("DELETE", "INSERT", "UPDATE")}
+    assert every - set(ours) == {("listens", "INSERT"), ("songs", "INSERT")}  # SQLite's own count has these
+    assert read >= {"songs", "listens", "feedback", "preferences", "hidden_artists", "circle_versions", "listeners"}
+    assert read - watched == set()
+
+
+@pytest.mark.parametrize(("statement", "counts"), [
+    ("INSERT OR IGNORE INTO preferences (listener_id, kind, value) VALUES (:who, 'genre', 'pop')", True),
+    ("INSERT OR IGNORE INTO preferences (listener_id, kind, value) VALUES (:who, 'genre', 'rock')", False),
+    ("INSERT OR REPLACE INTO preferences (listener_id, kind, value) VALUES (:who, 'genre', 'rock')", True),
+    ("UPDATE OR REPLACE preferences SET value = 'jazz' WHERE listener_id = :who", True),
+    ("DELETE FROM preferences", True),
+    ("INSERT INTO listens (listener_id, song_id, plays, ended, source, created_at)"
+     " VALUES (:who, 1, 7, 'played', 'import', 1700000000)", True),
+    ("INSERT INTO songs (artist, title, artist_key, title_key, search_text, genres, moods, source, created_at)"
+     " VALUES ('A', 'B', 'a', 'b', ' a b  ', '[]', '[]', 'log', 1700000000)", True),
+    ("DELETE FROM listeners WHERE id = :who", True),
+])  # fmt: skip
+def test_every_way_to_write_a_watched_table_counts(db: Database, ana: Listener, statement: str, counts: bool) -> None:
+    if not db.is_sqlite:
+        return
+    with db.write() as session:
+        session.add(Preference(listener_id=ana.id, kind="genre", value="rock"))
+    before = db.list_changes()
+    with pytest.raises(ZeroDivisionError), db.write() as session:
+        session.execute(text(statement), {"who": ana.id} if ":who" in statement else {})
+        raise ZeroDivisionError
+    assert db.list_changes() == before
+    with db.write() as session:
+        session.execute(text(statement), {"who": ana.id} if ":who" in statement else {})
+    assert (db.list_changes() != before) is counts
+
+
+@pytest.mark.parametrize("change", [_dislike, _somebody_else_plays, _another_name, _hide, _a_year])
+def test_whatever_a_list_may_be_made_of_makes_it_anew(
     ask: Ask, db: Database, ana: Listener, ben: Listener, change: Callable[[Session, Listener, Listener, int], None]
 ) -> None:
     first = ask()
@@ -84,7 +183,7 @@ def test_whatever_is_committed_makes_a_list_anew(
         change(session, ana, ben, song)
     again = ask()
     assert again is not first
-    assert (song in [one.song.id for one in again.suggestions]) is (change is not _dislike)
+    assert (song in [one.song.id for one in again.suggestions]) is (change not in (_dislike, _hide))
 
 
 def test_another_process_is_noticed_too(ask: Ask, db: Database, ana: Listener) -> None:
