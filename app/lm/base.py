@@ -27,12 +27,14 @@ from app.lm.architecture import Architecture, describe
 from app.lm.kept import Kept
 from app.lm.locate import BaseFiles
 from app.lm.precision import Precision, in_bfloat16, measured
+from app.lm.side_by_side import SideBySide
 from app.lm.song_text import TEXT_FORMAT
 
 MAX_TOKENS = 64
 _LOWER_BYTES = 64 << 20  # about 2,000 songs
 _MANY = 64  # texts: for fewer, a second copy of the weights is not worth its memory
 _WIDTH = 8  # texts of one batch are padded to a multiple of this many tokens
+Group = tuple[list[int], Tensor, Tensor]  # where its texts stand, input ids and mask, both (B, T)
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "*.bpe.model")
 
 
@@ -116,6 +118,7 @@ class Base:
         self._ids([""])  # sets the truncation, once: from here on no call changes the tokenizer
         self._precision: Precision | None = None
         self._fast: nn.Module | None = None
+        self._batches = SideBySide()
         self._lower = self._copy()
         layers = self._layers(self._lower)
         first = self.architecture.layer_count - self.top_layers
@@ -145,9 +148,7 @@ class Base:
         rows = self._ids(texts)
         return self._padded(rows, max(map(len, rows)))
 
-    def groups(
-        self, texts: Sequence[str], rows: int = 64, *, padded: bool = True
-    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    def groups(self, texts: Sequence[str], rows: int = 64, *, padded: bool = True) -> Iterator[Group]:
         """All texts as batches of at most ``rows`` alike in length: positions, input ids and mask, both (B, T).
 
         T follows from a text alone and every row has padding, or none has, so that a text's vector does not depend on
@@ -248,7 +249,7 @@ class Base:
             return self.encode(texts)
         if self._fast is None:
             self._fast = in_bfloat16(self._copy())
-        return self._encode(self._fast, self.groups(texts, padded=False), len(texts))
+        return self._gather(self._batches.map(self._read_whole, self.groups(texts, padded=False)), len(texts))
 
     @property
     def precision(self) -> Precision:
@@ -257,13 +258,26 @@ class Base:
             self._precision = measured()
         return self._precision
 
-    @torch.inference_mode()
-    def _encode(self, network: nn.Module, groups: Iterator[tuple[list[int], Tensor, Tensor]], count: int) -> Tensor:
+    def _encode(self, network: nn.Module, groups: Iterator[Group], count: int) -> Tensor:
+        return self._gather((self._read(network, *group) for group in groups), count)
+
+    def _gather(self, read: Iterator[tuple[list[int], Tensor]], count: int) -> Tensor:
         result = torch.empty(count, self.dimension)
-        for rows, input_ids, mask in groups:
-            hidden = network(input_ids=input_ids, attention_mask=mask).last_hidden_state
-            result[rows] = self.pool(hidden, mask).cpu()
+        for rows, vectors in read:
+            result[rows] = vectors
         return result
+
+    @torch.inference_mode()
+    def _read(self, network: nn.Module, rows: list[int], input_ids: Tensor, mask: Tensor) -> tuple[list[int], Tensor]:
+        hidden = network(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        return rows, self.pool(hidden, mask).cpu()
+
+    @torch.inference_mode()
+    def _read_whole(self, group: Group) -> tuple[list[int], Tensor]:
+        """The same in bfloat16 and without padding, so that there is nothing to leave out of attention."""
+        assert self._fast is not None
+        rows, input_ids, mask = group
+        return rows, self.pool(self._fast(input_ids=input_ids).last_hidden_state, mask).cpu()
 
     def weights_digest(self) -> str:
         """sha256 over every tensor of the network: what the test of "training leaves the base alone" compares."""

@@ -102,7 +102,7 @@ class Engine(Views):
         self,
         songs: Sequence[tuple[int, str]],
         progress: Callable[[int, int], None] = lambda done, of: None,
-        batch: int = 256,
+        batch: int = 512,
     ) -> int:
         """Encode those of (song id, song text) that are new or changed; returns how many. A kill loses one batch."""
         stale = self.vectors.stale(songs)

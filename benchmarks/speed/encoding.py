@@ -39,7 +39,7 @@ def stock(base: Base) -> Any:
 def measure(place: Place, quick: bool) -> Iterator[Row]:
     """encode_per_s."""
     base = place.engine.base
-    count = 256 if quick else 1024
+    count = 256 if quick else 2048
     texts = [place.texts[song] for song in place.songs[:: max(1, len(place.songs) // count)][:count]]
     theirs_model = stock(base)
     kept: dict[str, Any] = {}

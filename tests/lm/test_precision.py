@@ -9,7 +9,7 @@ import torch
 from app.lm import base as base_module
 from app.lm import frozen
 from app.lm.base import Base
-from app.lm.precision import measured
+from app.lm.precision import in_bfloat16, measured
 from app.lm.song_text import song_text
 from app.lm.trainer import TrainingSettings, lower_all, new_network
 from app.lm.vectors import unit
@@ -45,6 +45,32 @@ def test_bfloat16_vectors_are_the_float32_ones_to_a_hundredth_and_rank_the_same(
         lists.append(np.argsort(-(units @ units.T), axis=1)[:, 1:21])
     same = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(*lists, strict=True)])
     assert same >= 0.97  # of 200 songs every one is near the twentieth; among thousands it is 0.99
+
+
+@pytest.mark.slow
+def test_a_text_has_one_vector_whatever_is_read_beside_it(
+    base: Base, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches are read side by side, and which comes first is chance."""
+    monkeypatch.setattr(base_module, "measured", lambda: "bfloat16")
+    monkeypatch.setattr(base, "_precision", None)
+    first = base.encode_many(texts)
+    assert torch.equal(base.encode_many(texts), first)
+    assert torch.allclose(base.encode_many(texts[::-1]).flip(0), first, atol=1e-5)
+    assert torch.allclose(base.encode_many(texts[:80]), first[:80], atol=1e-5)
+
+
+def test_attention_in_one_product_leaves_out_padding_as_the_network_does(base: Base, texts: list[str]) -> None:
+    fast = in_bfloat16(base._copy())
+    assert sum(type(module).__name__ == "_PackedAttention" for module in fast.modules()) == 6
+    ids, mask = base.tokenize(texts[:20])
+    assert 0 < mask.sum() < mask.numel()
+    with torch.inference_mode():
+        exact = base.pool(base.network(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
+        masked = base.pool(fast(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
+        blind = base.pool(fast(input_ids=ids).last_hidden_state, mask)
+    assert (exact * masked).sum(dim=1).min() > 0.9998
+    assert (exact * blind).sum(dim=1).min() < 0.999
 
 
 def test_few_texts_and_processors_without_it_are_read_in_float32(
