@@ -142,6 +142,14 @@ def test_a_new_database_is_for_its_owners_eyes_only(url: str, tmp_path: Path) ->
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
 
+def test_a_folder_with_other_things_in_it_stays_open_to_whom_it_was(tmp_path: Path) -> None:
+    (tmp_path / "somebody's").touch()
+    tmp_path.chmod(0o1777)
+    preparing.migrate(f"sqlite:///{tmp_path / 'earshot.db'}")
+    assert tmp_path.stat().st_mode & 0o7777 == 0o1777
+    assert {p.name: p.stat().st_mode & 0o077 for p in tmp_path.glob("earshot.db*")}["earshot.db"] == 0
+
+
 def test_the_search_index_follows_the_songs(url: str, opened: Database) -> None:
     preparing.migrate(url)
     fill(opened)

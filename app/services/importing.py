@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import Table as Rows
@@ -256,7 +256,7 @@ def _add_listens(db: Session, values: Sequence[dict[str, Any]]) -> int:
     for start in range(0, len(values), _AT_ONCE):
         part = values[start : start + _AT_ONCE]
         statement = f"INSERT INTO listens ({columns}) VALUES {', '.join([one_row] * len(part))} ON CONFLICT DO NOTHING"
-        flat = tuple(value for row in part for value in row.values())
+        flat = tuple(chain.from_iterable(map(dict.values, part)))
         added += db.connection().exec_driver_sql(statement, flat).rowcount
     return added
 

@@ -44,14 +44,18 @@ def revisions() -> list[str]:
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring a database to a revision; a new SQLite file is made for its owner's eyes only."""
+    """Bring a database to a revision; a new SQLite file is made for its owner's eyes only, as is a folder of its own.
+
+    A folder that holds other things as well, be it /tmp, stays open to whom it was open.
+    """
     from alembic import command
 
     location = make_url(url)
     if location.get_backend_name() == "sqlite" and location.database:
         file = Path(location.database)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.parent.chmod(0o700)
+        if not any(file.parent.iterdir()):
+            file.parent.chmod(0o700)
         file.touch(0o600)
     command.upgrade(alembic_config(url), revision)
 

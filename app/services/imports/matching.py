@@ -1,6 +1,7 @@
 """Which plays are there already: the same second exactly, or told by another source (a soft duplicate).
 
-One indexed look for each row, all rows of a chunk in one query.
+A chunk of a history in order of time falls where the listener has next to nothing yet: that little is read whole. Where
+there is more, it is one indexed look for each row, all rows of a chunk in one query.
 """
 
 from __future__ import annotations
@@ -8,16 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import add, sub
 
 from sqlalchemy import select, text, tuple_
 from sqlalchemy.orm import Session
 
 from app.services.counting import SAME_SECONDS, may_be_same
 from app.services.plain_format import Row
+from app.tables import Listen
 from app.tables_imports import SoftDuplicate
 
 _HOUR = 3_600  # no song whose length is looked at is longer
 _AT_LEAST = 900  # the other source may know a length that this one does not
+_FEW = 8  # plays are read whole if there are fewer than one for so many rows
 _LOOK = """
 SELECT r.key AS place, l.id, l.listened_at, l.ended, l.source, l.duration_ms, l.played_ms
 FROM json_each(:rows) AS r CROSS JOIN listens AS l
@@ -31,6 +35,7 @@ FROM unnest(CAST(:songs AS bigint[]), CAST(:times AS bigint[]), CAST(:around AS 
   WITH ORDINALITY AS r(song, at, around, place)
 JOIN listens AS l ON l.listener_id = :me AND l.song_id = r.song
   AND l.listened_at BETWEEN r.at - r.around AND r.at + r.around
+ORDER BY l.listened_at
 """
 
 
@@ -106,11 +111,37 @@ def _soft(new: _Play, old: _Play) -> Known | None:
 def _look(
     db: Session, listener: str, rows: Sequence[tuple[int, Row]], around: Sequence[int]
 ) -> Sequence[tuple[int, int, int, str, str, int | None, int | None]]:
+    few = _look_at_few(db, listener, rows, around)
+    if few is not None:
+        return few
     if db.get_bind().dialect.name == "sqlite":
         asked = json.dumps([(song, row.at, wide) for (song, row), wide in zip(rows, around, strict=True)])
         return [tuple(r) for r in db.execute(text(_LOOK), {"rows": asked, "me": listener})]
     lists = {"songs": [song for song, _ in rows], "times": [row.at for _, row in rows], "around": list(around)}
     return [tuple(r) for r in db.execute(text(_LOOK_POSTGRESQL), {**lists, "me": listener})]
+
+
+def _look_at_few(
+    db: Session, listener: str, rows: Sequence[tuple[int, Row]], around: Sequence[int]
+) -> list[tuple[int, int, int, str, str, int | None, int | None]] | None:
+    """The same by all that the listener played in the time of the rows, earliest first; None if that is not little."""
+    times = [row.at or 0 for _, row in rows]
+    first, last = min(map(sub, times, around), default=0), max(map(add, times, around), default=0)
+    columns = (Listen.song_id, Listen.id, Listen.listened_at, Listen.ended, Listen.source, Listen.duration_ms,
+               Listen.played_ms)  # fmt: skip
+    wanted = select(*columns).where(Listen.listener_id == listener, Listen.listened_at.between(first, last))
+    most = len(rows) // _FEW
+    played = db.execute(wanted.order_by(Listen.listened_at, Listen.id).limit(most + 1)).all()
+    if len(played) > most:
+        return None
+    of_song: dict[int, list[tuple[int, int, str, str, int | None, int | None]]] = {}
+    for song, id_, at, ended, source, duration, heard in played:
+        of_song.setdefault(song, []).append((id_, at or 0, ended, source, duration, heard))
+    return [
+        (place, *play)
+        for place, (song, _) in enumerate(rows) if song in of_song
+        for play in of_song[song] if abs(play[1] - times[place]) <= around[place]
+    ]  # fmt: skip
 
 
 def _set_aside(db: Session, listener: str, rows: Sequence[tuple[int, Row]]) -> set[tuple[int, int]]:

@@ -41,7 +41,7 @@ def everything(db: Database) -> dict[str, list[tuple[Any, ...]]]:
         return {
             table.name: sorted((tuple(map(str, row)) for row in session.execute(select(table))), key=str)
             for table in Table.metadata.tables.values()
-            if table.name not in ("imports", "listeners", "chores")
+            if table.name not in ("imports", "listeners", "chores", "list_changes")
         }
 
 
