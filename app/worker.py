@@ -106,6 +106,7 @@ class Worker:
         swept = False
         while not self.stopping.is_set() and (parent is None or os.getppid() == parent):
             try:
+                seen = self.db.changes()  # before the round looks: what comes while it does, wakes it
                 with self.db.write() as session:
                     retraining.reclaim(session, self.owner)
                 if not swept:
@@ -117,7 +118,7 @@ class Worker:
                     if self._rest is not None and self._rest.due():
                         log.info("worker %s had nothing to do; it ends to give memory back", self.owner)
                         return True
-                    self._idle()
+                    self._idle(seen)
             except _Ended:
                 break
             except EarshotError as problem:
@@ -128,9 +129,9 @@ class Worker:
                 self.stopping.wait(_AGAIN_SECONDS)
         return False
 
-    def _idle(self) -> None:
-        """For a while, or until this worker is woken or anybody commits anything, such as a click on retrain."""
-        seen, until = self.db.changes(), time.monotonic() + _IDLE_SECONDS
+    def _idle(self, seen: int | None) -> None:
+        """For a while, or until this worker is woken or anybody has committed anything since, such as a click."""
+        until = time.monotonic() + _IDLE_SECONDS
         while not self.stopping.wait(_LOOK_SECONDS) and time.monotonic() < until:
             if self.db.changes() != seen or (self._rest is not None and self._rest.look()):
                 return

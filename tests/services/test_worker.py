@@ -98,6 +98,39 @@ def test_a_signal_while_the_base_loads_ends_the_worker_there_and_the_job_is_queu
     assert loaded == [] and (found.state, found.lease_owner) == ("queued", None)
 
 
+def test_a_click_while_a_round_finds_nothing_is_seen_by_the_next_at_once(
+    db: Database, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only after the whole wait that follows a round with nothing to do."""
+    if not db.is_sqlite:
+        return
+    happened: list[str] = []
+
+    def once() -> bool:
+        happened.append("round")
+        if happened.count("round") == 2:
+            worker.stopping.set()
+        return False
+
+    def prepare() -> bool:  # the last that a round does
+        if happened == ["round"]:
+            with db.write() as session:
+                accounts.add_listener(session, "Somebody who clicks", None)
+        return False
+
+    wait = worker.stopping.wait
+
+    def waits(seconds: float) -> bool:
+        happened.append("wait")
+        return wait(seconds)
+
+    monkeypatch.setattr(worker, "once", once)
+    monkeypatch.setattr(worker, "prepare", prepare)
+    monkeypatch.setattr(worker.stopping, "wait", waits)
+    worker.run()
+    assert happened[:3] == ["round", "wait", "round"]
+
+
 @pytest.mark.training
 def test_a_job_becomes_a_version_that_answers_if_it_was_promoted(
     db: Database, engine: Engine, kinds: EngineTypes, worker: Worker, ana: Listener, job: Job
