@@ -73,7 +73,7 @@ class Database:
             return None if found is None else (self._watched << 32) + found
 
     def list_changes(self) -> int | None:
-        """The same for what lists are made of, and nothing else; see ``tables.ListChanges``."""
+        """The same for what lists are made of, and nothing else; see ``tables_lists.ListChanges``."""
         with self._watch_lock:
             return self._glance(_LIST_CHANGES)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from app import tables_circle, tables_imports, tables_players, tables_sharing  # noqa: F401  (their tables join the metadata)
+from app import tables_circle, tables_imports, tables_lists, tables_players, tables_sharing  # noqa: F401 (metadata)
 from app.db import Database
 from app.settings import Settings
 from app.tables import Table
@@ -24,8 +24,8 @@ with database.engine.connect().execution_options(immediate=True) as connection:
         connection=connection,
         target_metadata=Table.metadata,
         render_as_batch=True,
-        # One transaction for all: SQLite can, though Alembic does not expect it, since db.py says BEGIN itself. Otherwise a
-        # second process could come in between two revisions.
+        # One transaction for all: SQLite can, though Alembic does not expect it, since db.py says BEGIN itself.
+        # Otherwise a second process could come in between two revisions.
         transactional_ddl=True,
         transaction_per_migration=False,
         include_object=lambda _o, name, kind, *_: not (

@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables_circle": {"tables"},
     "tables_imports": {"tables"},
     "tables_players": {"tables"},
+    "tables_lists": {"tables"},
     "tables_sharing": {"tables"},
     "db": {"errors", "tables"},
     "starter": {"starter"},
