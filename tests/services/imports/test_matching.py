@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event
 
 from app.db import Database
 from app.services import catalogue
@@ -82,10 +83,13 @@ def test_where_there_is_much_each_is_looked_up(db: Database, ana: Listener, song
 def test_the_plays_of_that_time_are_found_by_an_index(db: Database, ana: Listener) -> None:
     if not db.is_sqlite:
         return
+    asked: list[tuple[str, Any]] = []
     with db.read() as session:
-        asked = (
-            "SELECT id FROM listens WHERE listener_id = :me AND listened_at BETWEEN 1 AND 2 ORDER BY listened_at, id"
-        )
-        plan = [row[3] for row in session.execute(text(f"EXPLAIN QUERY PLAN {asked}"), {"me": ana.id})]
-    assert plan == ["SEARCH listens USING COVERING INDEX ix_listens_listener_time"
-                    " (listener_id=? AND listened_at>? AND listened_at<?)"]  # fmt: skip
+        connection = session.connection()
+        event.listen(connection, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+        matching._look_at_few(session, ana.id, [(1, Row(1, "A", "B", 1_700_000_000, 1, None))], [900])
+        ((statement, values),) = asked
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert plan[0] == (
+        "SEARCH listens USING INDEX ix_listens_listener_time (listener_id=? AND listened_at>? AND listened_at<?)"
+    )
