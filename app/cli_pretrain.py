@@ -35,6 +35,7 @@ def facts_of_starter() -> Source:
 _HELP = {
     "data": "A directory in the plain format; give it again for more. None: the starter catalogue alone.",
     "out": "Where the adapter goes, as models/NAME.",
+    "from": "A music adapter's folder to go on from: artists are taught anew, songs keep their place.",
     "minutes": "Time to train instead of steps, by this machine's speed.",
     "device": "Where to train; auto: a GPU if there is one.",
     "precision": "How to compute; auto: bfloat16 where the processor has it.",
@@ -46,6 +47,7 @@ _PRECISIONS = ["auto", "bfloat16", "float32"]
 
 @click.option("--data", type=click.Path(path_type=Path), multiple=True, help=_HELP["data"])
 @click.option("--out", type=click.Path(path_type=Path), required=True, help=_HELP["out"])
+@click.option("--from", "start", type=click.Path(path_type=Path, exists=True, file_okay=False), help=_HELP["from"])
 @click.option("--steps", type=click.IntRange(1), default=800, show_default=True, help="Steps of the LoRA.")
 @click.option("--teacher-steps", type=click.IntRange(1), default=400, show_default=True, help="Steps of the teacher.")
 @click.option(
@@ -66,6 +68,7 @@ def pretrain(shell: Shell, data: Sequence[Path], out: Path, **given: Any) -> Non
     from app.lm.base import load
     from app.lm.locate import locate
     from app.lm.pretraining_data import read_directory
+    from app.lm.pretraining_start import Start
 
     if given["threads"]:
         torch.set_num_threads(given["threads"])
@@ -79,10 +82,14 @@ def pretrain(shell: Shell, data: Sequence[Path], out: Path, **given: Any) -> Non
         precision=pretraining.best_precision(device) if precision == "auto" else precision,
     )  # fmt: skip
     sources = [*(read_directory(folder) for folder in data), facts_of_starter()]
-    base = load(locate(shell.settings.models / "base.toml", shell.settings.base_model), top_layers=pretraining.LAYERS)
-    done = pretraining.pretrain(base, sources, out, settings, device, _bar())
+    files = locate(shell.settings.models / "base.toml", shell.settings.base_model)
+    base = load(files, top_layers=pretraining.LAYERS)
+    folder, start = given["start"], None
+    if folder is not None:
+        start = Start(folder, load(files, top_layers=pretraining.LAYERS, music_folder=folder))
+    done = pretraining.pretrain(base, sources, out, settings, device, _bar(), start)
     licences = dict(stated.split("=", 1) for stated in given["licences"] if "=" in stated)
-    pretraining_card.write(out, base.files.name, sources, settings, done, licences)
+    pretraining_card.write(out, base.files.name, sources, settings, done, licences, folder)
     facts = {
         "out": str(out), "steps": done.steps, "teacher_steps": done.teacher_steps, "seconds": round(done.seconds, 1),
         "precision": done.precision, "device": done.device, "bytes": done.bytes, **done.world, **done.checks,

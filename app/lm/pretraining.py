@@ -26,8 +26,17 @@ from app.errors import BadInput
 from app.lm.base import Base
 from app.lm.pretraining_checkpoint import Checkpoints
 from app.lm.pretraining_data import Source
+from app.lm.pretraining_start import Start
 from app.lm.pretraining_student import Student, learn, means_of, plain_attention, rate
-from app.lm.pretraining_teacher import Teacher, directions_that_matter, optimiser_of, set_rates, teach
+from app.lm.pretraining_teacher import (
+    SOLVE_ALONE,
+    SOLVE_SHARE,
+    Teacher,
+    directions_that_matter,
+    optimiser_of,
+    set_rates,
+    teach,
+)
 from app.lm.pretraining_world import Texts, World, neighbour_pairs, probes, world_of
 
 Precision = Literal["bfloat16", "float32"]
@@ -37,6 +46,7 @@ LAYERS = 3
 _READ, _TEACH, _LEARN, _CHECK = range(4)
 _TIMED = 4
 _TEACHER_TIME = 0.25
+_ENTRIES = 0.78  # share of a second round's texts that are of artists' own entries, the rest keeps songs in place
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,33 +92,39 @@ def pretrain(
     settings: PretrainSettings,
     device: torch.device,
     report: Report = lambda phase, step, of, loss: None,
+    start: Start | None = None,
 ) -> Pretrained:
     """Train a music adapter and write it to ``out``; an unfinished run in ``<out>.training`` is taken up again.
 
     ``base`` must be the untaught one, loaded with LAYERS top layers for this alone: its weights are brought to the
-    device and the precision. Raises BadInput for data that teach nothing.
+    device and the precision, and so are those of ``start``, an adapter to go on from. Raises BadInput for data that
+    teach nothing and for a rank below that of ``start``.
     """
     started = time.monotonic()
     world = world_of(sources)
     if not world.domains or not (~world.unseen & (world.popularity > 0)).any():
         raise BadInput("There is nothing to learn from: no listener, playlist or artist with enough company.")
     precision = settings.precision
-    base.network.to(device=device, dtype=getattr(torch, precision))
-    plain_attention(base.network)
-    run = Checkpoints(out.with_name(out.name + ".training"), _key(base, sources, settings, device))
+    reader = base if start is None else start.taught
+    for network in {base.network, reader.network}:
+        network.to(device=device, dtype=getattr(torch, precision))
+        plain_attention(network)
+    run = Checkpoints(out.with_name(out.name + ".training"), _key(reader, sources, settings, device))
     random = partial(_random, settings.seed)
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with _same_every_time():
-        texts = Texts(world)
-        features = _features(base, world, run, settings, random(_READ, 0), report).to(device)
+        student = Student(base, settings.rank, settings.seed, start)
+        texts = Texts(world, entries=0.0 if start is None else _ENTRIES)
+        written = probes(world, range(len(world.names)), random(_READ, 0), entries=start is not None)
+        features = _features(reader, written, run, settings, report).to(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             teacher = Teacher(features).to(device)
-        teacher_steps = _train_teacher(teacher, world, run, settings, random, autocast, report)
+        solve_share = SOLVE_SHARE if start is None else SOLVE_ALONE
+        teacher_steps = _train_teacher(teacher, world, run, settings, random, autocast, report, solve_share)
         teacher.requires_grad_(False)
         targets = teacher.vectors(torch.arange(len(world.names), device=device))
         factor = directions_that_matter(teacher, world, random(_TEACH, -1))
-        student = Student(base, settings.rank, settings.seed)
         before = _check(student, world, targets.cpu(), random, autocast)
         steps = _train_student(student, texts, targets, factor, run, settings, random, autocast, report)
         after = _check(student, world, targets.cpu(), random, autocast)
@@ -154,15 +170,9 @@ def _same_every_time() -> Iterator[None]:
 
 
 def _features(
-    base: Base,
-    world: World,
-    run: Checkpoints,
-    settings: PretrainSettings,
-    random: np.random.Generator,
-    report: Report,
+    base: Base, written: Sequence[Sequence[str]], run: Checkpoints, settings: PretrainSettings, report: Report
 ) -> Tensor:
-    """(N, D) centred unit vectors of the artists by the untaught base."""
-    written = probes(world, range(len(world.names)), random)
+    """(N, D) centred unit vectors of the artists, each by the mean of some texts, by a base."""
     flat = [text for texts in written for text in texts]
     of = np.repeat(np.arange(len(written)), [len(texts) for texts in written])
     order = sorted(range(len(flat)), key=lambda i: (len(flat[i]), i))
@@ -187,9 +197,10 @@ def _train_teacher(
     random: Callable[[int, int], np.random.Generator],
     autocast: Callable[[], torch.autocast],
     report: Report,
+    solve_share: float,
 ) -> int:
     def step_once(step: int) -> float:
-        loss = teach(teacher, world, random(_TEACH, step), autocast)
+        loss = teach(teacher, world, random(_TEACH, step), autocast, solve_share)
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 

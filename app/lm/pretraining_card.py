@@ -34,14 +34,21 @@ def write(
     settings: PretrainSettings,
     done: Pretrained,
     licences: Mapping[str, str],
+    start: Path | None = None,
 ) -> None:
-    """Write MODEL_CARD.md and listeners.txt into an adapter's folder."""
-    marks = sorted({mark for source in sources for mark in source.listeners})
+    """Write MODEL_CARD.md and listeners.txt into an adapter's folder; ``start``: that of the adapter gone on from."""
+    marks = sorted({mark for source in sources for mark in source.listeners} | (_marks_of(start) if start else set()))
     if marks:
         write_whole(out / LISTENERS, ("\n".join(marks) + "\n").encode())
     else:
         (out / LISTENERS).unlink(missing_ok=True)
-    write_whole(out / CARD, _card(out, base, sources, settings, done, licences).encode())
+    write_whole(out / CARD, _card(out, base, sources, settings, done, licences, start).encode())
+
+
+def _marks_of(folder: Path) -> set[str]:
+    """Marks of those whom another adapter has learnt from."""
+    path = folder / LISTENERS
+    return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
 
 
 def _card(
@@ -51,7 +58,14 @@ def _card(
     settings: PretrainSettings,
     done: Pretrained,
     licences: Mapping[str, str],
+    start: Path | None,
 ) -> str:
+    went_on = ""
+    if start is not None:
+        digest = sha256_of(start / "adapter_model.safetensors")
+        went_on = (
+            f"\nIt went on from `{start.name}` (sha256 `{digest}`), whose card and terms therefore apply as well.\n"
+        )
     data = "\n".join(
         f"| {s.name} | {len(s.pieces):,} | {_groups(s)} | {len(s.listeners):,} | {s.left_out:,} | "
         f"{licences.get(s.name, _unstated(s))} |"
@@ -59,7 +73,10 @@ def _card(
     )
     before, after = done.checks["before"], done.checks["after"]
     checks = "\n".join(f"| {name} | {before.get(name, '')} | {value} |" for name, value in after.items())
-    data_words = "".join(f" --data {s.name}" for s in sources if s.listeners or s.left_out or "playlists" in s.groups)
+    before_it = f" --from models/{start.name}" if start else ""
+    data_words = before_it + "".join(
+        f" --data {s.name}" for s in sources if s.listeners or s.left_out or "playlists" in s.groups
+    )
     return f"""\
 # {out.name}: a music adapter for Earshot
 
@@ -68,7 +85,7 @@ that teaches `{base}` which artists belong together. Earshot folds it into the b
 `EARSHOT_MUSIC_ADAPTER` chooses.
 
 sha256 of adapter_model.safetensors: `{sha256_of(out / "adapter_model.safetensors")}`
-
+{went_on}
 ## Data
 
 | source | songs and artists | learnt from | listeners learnt from | listeners left out | licence, as stated |

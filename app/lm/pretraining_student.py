@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from app.lm.base import Base, Lower
 from app.lm.pretraining_checkpoint import write_whole
+from app.lm.pretraining_start import KEEP_WEIGHT, Start, widen
 from app.lm.pretraining_world import Ints, Texts
 
 RATE = 2e-3
@@ -34,12 +35,15 @@ def every_linear(base: Base, layers: int) -> list[str]:
 
 
 class Student:
-    """A base with a LoRA to train. ``base`` was loaded for pretraining alone; its top layers are the LoRA's."""
+    """A base with a LoRA to train, fresh or widened from ``start``.
 
-    def __init__(self, base: Base, rank: int, seed: int) -> None:
+    ``base`` was loaded for pretraining alone; its top layers are the LoRA's.
+    """
+
+    def __init__(self, base: Base, rank: int, seed: int, start: Start | None = None) -> None:
         from peft import LoraConfig, TaskType, get_peft_model
 
-        self.base = base
+        self.base, self.start = base, start
         config = LoraConfig(
             r=rank,
             lora_alpha=2 * rank,
@@ -53,6 +57,8 @@ class Student:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = get_peft_model(upper, config).eval()
+        if start is not None:
+            widen(self.network, start.folder, rank, config.lora_alpha / config.r)
         self.device = next(base.network.parameters()).device
 
     @property
@@ -60,12 +66,15 @@ class Student:
         """The LoRA's own tensors by name."""
         return {name: p for name, p in self.network.named_parameters() if p.requires_grad}
 
-    def encode(self, texts: list[str]) -> Tensor:
-        """Unit vectors (n, D) with gradients to the LoRA."""
+    def lower(self, texts: list[str]) -> Lower:
+        """What the LoRA's layers read of some texts."""
         lower = self.base.lower(texts)
         with torch.inference_mode(False):
-            lower = Lower(lower.hidden.clone(), lower.input_ids.clone(), lower.mask.clone())
-            return self.base.upper(self.network, lower)
+            return Lower(lower.hidden.clone(), lower.input_ids.clone(), lower.mask.clone())
+
+    def upper(self, lower: Lower) -> Tensor:
+        """Unit vectors (n, D) with gradients to the LoRA."""
+        return self.base.upper(self.network, lower)
 
     @torch.no_grad()
     def vectors(self, texts: list[str], autocast: Callable[[], torch.autocast], batch: int = 64) -> Tensor:
@@ -75,7 +84,7 @@ class Student:
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
             with autocast():
-                result[rows] = self.encode([texts[i] for i in rows]).float().cpu()
+                result[rows] = self.upper(self.lower([texts[i] for i in rows])).float().cpu()
         return result
 
     def save(self, folder: Path) -> None:
@@ -110,22 +119,28 @@ def learn(
     random: np.random.Generator,
     autocast: Callable[[], torch.autocast],
 ) -> float:
-    """Gradients of one step over ``count`` texts; returns the mean of 1 - cosine to the teacher.
+    """Gradients of one step over ``count`` texts; returns the mean of 1 - cosine to what was wanted.
 
-    targets: (N, D) of the artists; factor: (D, D): the loss is half the squared error through it.
+    targets: (N, D) of the artists; factor: (D, D): the loss is half the squared error through it. Where the student
+    went on from an adapter, songs are wanted where that one has them, and their errors count alike in all directions.
     """
-    artists, written = texts.draw(count, random)
-    order = sorted(range(count), key=lambda i: (len(written[i]), i))
+    drawn = texts.draw(count, random)
+    order = sorted(range(count), key=lambda i: (len(drawn.texts[i]), i))
     lost = 0.0
     for start in range(0, count, _MICRO_BATCH):
         part = order[start : start + _MICRO_BATCH]
+        wanted = targets[torch.from_numpy(drawn.artists[part]).to(targets.device)]
+        kept = torch.from_numpy(drawn.titled[part] & (student.start is not None)).to(targets.device)
         with autocast():
-            made = student.encode([written[i] for i in part])
-        wanted = targets[torch.from_numpy(artists[part]).to(targets.device)]
-        error = (made.float() - wanted) @ factor
-        loss = 0.5 * error.square().sum(-1).sum() / count
+            lower = student.lower([drawn.texts[i] for i in part])
+            made = student.upper(lower).float()
+            if student.start is not None and kept.any():
+                wanted[kept] = student.start.vectors(lower)[kept].float()
+        error = made - wanted
+        taught, stayed = error[~kept] @ factor, error[kept]
+        loss = 0.5 * (taught.square().sum() + KEEP_WEIGHT * stayed.square().sum()) / count
         loss.backward()  # type: ignore[no-untyped-call]
-        lost += float((1 - (made.detach().float() * wanted).sum(-1)).sum()) / count
+        lost += float((1 - (made.detach() * wanted).sum(-1)).sum()) / count
     return lost
 
 

@@ -22,7 +22,8 @@ NEGATIVES = 6000
 MOST_MEMBERS = 60
 _RATES = {"head": 1e-3, "residual": 2e-3, "scalars": 2e-2}
 _RESIDUAL_OFF = 0.3  # share of artists that must be found by their text alone in a step
-_SOLVE_SHARE = 0.7  # the rest of the loss is the plain mean's
+SOLVE_SHARE = 0.7  # the rest of the loss is the plain mean's
+SOLVE_ALONE = 1.0  # as good a solve, a lower mean: more is left for the personal step (docs/decisions.md)
 _RESIDUAL_COST = 0.3
 _SCALARS = {"ridge": 1.0, "whiten": 2.0, "gate": 0.5, "temperature": -2.7}
 
@@ -88,9 +89,13 @@ def set_rates(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
 
 
 def teach(
-    teacher: Teacher, world: World, random: np.random.Generator, autocast: Callable[[], torch.autocast]
+    teacher: Teacher,
+    world: World,
+    random: np.random.Generator,
+    autocast: Callable[[], torch.autocast],
+    solve_share: float = SOLVE_SHARE,
 ) -> Tensor:
-    """The loss of one step on one domain's groups."""
+    """The loss of one step on one domain's groups; ``solve_share`` of it is the solve's, the rest the plain mean's."""
     shares = np.array([domain.share for domain in world.domains])
     domain = world.domains[int(random.choice(len(shares), p=shares / shares.sum()))]
     members, hidden, weights = _hide(domain, random)
@@ -106,7 +111,7 @@ def teach(
     solved, mean = solve(own, torch.from_numpy(padded).to(device), vectors.T @ vectors / len(pool), teacher.scalars)
     loss = _RESIDUAL_COST * teacher.residual[rows].square().sum(-1).mean()
     shut, target = torch.from_numpy(known).to(device), torch.from_numpy(wanted).to(device)
-    for taste, share in ((solved, _SOLVE_SHARE), (mean, 1 - _SOLVE_SHARE)):
+    for taste, share in ((solved, solve_share), (mean, 1 - solve_share)):
         with autocast():
             likeness = taste @ vectors.T
         logits = (likeness.float() / teacher.scalars["temperature"].exp()).masked_fill(shut, -1e4)

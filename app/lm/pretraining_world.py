@@ -26,6 +26,7 @@ _POPULARITY_POWER = 0.75
 
 # How often each form of a text is drawn, where a piece has it.
 FORMS = {"full": 2.5, "name": 1.0, "title by artist": 1.0, "artist first": 0.6, "tags": 0.3, "some tags": 0.7}
+_UNTITLED = ("name", "tags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,35 +107,64 @@ def form_of(piece: Piece, form: str, random: np.random.Generator) -> str:
     return song_text(piece.artist, piece.title, [tags[i] for i in order])
 
 
-class Texts:
-    """Draws texts of seen artists: the artist by popularity, one of their pieces, one of its forms."""
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Texts of a step. artists: (n,) whose; titled: (n,) whether they name a song, not only the artist or tags."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    artists: Ints
+    texts: list[str]
+    titled: NDArray[np.bool_]
+
+
+class Texts:
+    """Draws texts of seen artists: the artist by popularity, one of their pieces, one of its forms.
+
+    entries: how often the piece is an artist's own entry (one without a title) where there is one; 0: as chance has it.
+    """
+
+    def __init__(self, world: World, entries: float = 0.0) -> None:
+        self.world, self.entries = world, entries
         weights = (1 + world.popularity.astype(np.float64)) ** _POPULARITY_POWER
         weights[world.unseen | (world.popularity == 0)] = 0
         self._cumulative = np.cumsum(weights / weights.sum())
 
-    def draw(self, count: int, random: np.random.Generator) -> tuple[Ints, list[str]]:
-        """(count,) artists and a text of each."""
+    def draw(self, count: int, random: np.random.Generator) -> Drawn:
+        """``count`` artists and a text of each."""
         artists = np.searchsorted(self._cumulative, random.random(count) * self._cumulative[-1], side="right")
-        texts = []
+        texts, titled = [], []
         names, shares = list(FORMS), np.array(list(FORMS.values()))
         for artist in artists:
             pieces = self.world.pieces[artist]
+            if self.entries and random.random() < self.entries:
+                pieces = entries_of(pieces) or pieces
             piece = pieces[int(random.integers(len(pieces)))]
             written = [form_of(piece, form, random) for form in names]
             usable = np.where([bool(text) for text in written], shares, 0.0)
-            texts.append(written[int(random.choice(len(names), p=usable / usable.sum()))])
-        return artists.astype(np.int64), texts
+            chosen = int(random.choice(len(names), p=usable / usable.sum()))
+            texts.append(written[chosen])
+            titled.append(bool(piece.title) and names[chosen] not in _UNTITLED)
+        return Drawn(artists.astype(np.int64), texts, np.array(titled, dtype=bool))
 
 
-def probes(world: World, artists: Sequence[int], random: np.random.Generator, most: int = 3) -> list[list[str]]:
-    """For each artist a few texts that say what is known: the name, the entry without a title, some songs."""
+def entries_of(pieces: Sequence[Piece]) -> list[Piece]:
+    """An artist's own entries among their pieces."""
+    return [piece for piece in pieces if not piece.title]
+
+
+def probes(
+    world: World, artists: Sequence[int], random: np.random.Generator, most: int = 3, *, entries: bool = False
+) -> list[list[str]]:
+    """For each artist a few texts that say what is known: the name, the entry without a title, some songs.
+
+    entries: the entries alone, where there are any.
+    """
     found = []
     for artist in artists:
         pieces = world.pieces[artist]
-        alone = [p for p in pieces if not p.title][:2]
+        alone = entries_of(pieces)[:2]
+        if entries and alone:
+            found.append([form_of(p, "full", random) for p in alone])
+            continue
         titled = [p for p in pieces if p.title]
         some = [titled[i] for i in random.permutation(len(titled))[:most]]
         found.append([form_of(p, "full", random) for p in [*alone, *some]] + [world.names[artist]])

@@ -149,8 +149,9 @@ def test_a_song_is_written_in_every_form(form: str, piece: Piece, text: str) -> 
 def test_texts_are_drawn_in_all_forms_and_never_of_unseen_artists() -> None:
     world = world_of([source_of_facts(facts(300))])
     assert world.unseen.any()
-    artists, texts = Texts(world).draw(3000, np.random.default_rng(0))
-    assert not world.unseen[artists].any()
+    drawn = Texts(world).draw(3000, np.random.default_rng(0))
+    texts = drawn.texts
+    assert not world.unseen[drawn.artists].any()
     assert all(texts)
     unseen = {world.names[i] for i in np.flatnonzero(world.unseen)}
     assert not {t for t in texts if t.split(". ")[0] in unseen}
