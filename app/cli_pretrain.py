@@ -35,7 +35,7 @@ def facts_of_starter() -> Source:
 _HELP = {
     "data": "A directory in the plain format; give it again for more. None: the starter catalogue alone.",
     "out": "Where the adapter goes, as models/NAME.",
-    "from": "A music adapter's folder to go on from: artists are taught anew, songs keep their place.",
+    "from": "A music adapter's folder to go on from: a second round, on top of what it knows.",
     "minutes": "Time to train instead of steps, by this machine's speed.",
     "device": "Where to train; auto: a GPU if there is one.",
     "precision": "How to compute; auto: bfloat16 where the processor has it.",

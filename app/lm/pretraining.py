@@ -46,7 +46,8 @@ LAYERS = 3
 _READ, _TEACH, _LEARN, _CHECK = range(4)
 _TIMED = 4
 _TEACHER_TIME = 0.25
-_ENTRIES = 0.78  # share of a second round's texts that are of artists' own entries, the rest keeps songs in place
+_ENTRIES = 0.58  # share of a second round's texts that are of artists' own entries; the rest are songs
+_FOR_MIDDLE = 512  # texts to tell the middle of all songs by
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ def pretrain(
     with _same_every_time():
         student = Student(base, settings.rank, settings.seed, start)
         texts = Texts(world, entries=0.0 if start is None else _ENTRIES)
+        if start is not None:
+            _set_middle(start, student, texts, random(_READ, 1), autocast)
         written = probes(world, range(len(world.names)), random(_READ, 0), entries=start is not None)
         features = _features(reader, written, run, settings, report).to(device)
         with torch.random.fork_rng(devices=[]):
@@ -167,6 +170,15 @@ def _same_every_time() -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
+def _set_middle(
+    start: Start, student: Student, texts: Texts, random: np.random.Generator, autocast: Callable[[], torch.autocast]
+) -> None:
+    drawn = texts.draw(_FOR_MIDDLE, random)
+    songs = [text for text, titled in zip(drawn.texts, drawn.titled, strict=True) if titled]
+    with autocast():
+        start.set_middle(student.lower(songs or drawn.texts))
 
 
 def _features(

@@ -1,8 +1,8 @@
-"""A second round: an adapter to go on from. Artists are taught anew, songs keep the place that they have.
+"""A second round: an adapter to go on from.
 
-Where a catalogue has one entry an artist, everything must be known of the entry's text, and the first round's LoRA has
-learnt it in part. A second one starts with that LoRA, widened by further ranks, and a teacher that starts from what it
-knows already. Whole songs were better left alone (docs/decisions.md).
+The first round's LoRA has learnt its teacher in part. A second one starts with that LoRA, widened by further ranks, and
+a teacher that starts from what it knows already. An artist's own entry is taught the new teacher's vector; a song keeps
+its own place among songs, drawn half-way to its artist (docs/decisions.md has what that gives).
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from app.errors import AdapterUnfit, BadInput
 from app.lm.base import Base, Lower
 
-KEEP_WEIGHT = 2.0  # what an error of a song's place costs, against that of an artist's
+_ARTIST = 1.0  # of an artist's vector in a song's, against the song's own
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
@@ -27,6 +28,7 @@ class Start:
 
     def __init__(self, folder: Path, taught: Base) -> None:
         self.folder, self.taught = folder, taught
+        self.middle: Tensor | None = None
 
     @cached_property
     def _network(self) -> nn.Module:
@@ -35,7 +37,17 @@ class Start:
     @torch.no_grad()
     def vectors(self, lower: Lower) -> Tensor:
         """Unit vectors (B, D) from the lower activations of the untaught base: where the texts are now."""
-        return self.taught.upper(self._network, lower)
+        return self.taught.upper(self._network, lower).float()
+
+    def set_middle(self, songs: Lower) -> None:
+        """Take the mean of these songs' vectors for the middle of all songs."""
+        self.middle = self.vectors(songs).mean(0)
+
+    def songs(self, lower: Lower, artists: Tensor) -> Tensor:
+        """Where songs are wanted, (B, D): their places from the middle of all songs, and their artists' (B, D)."""
+        if self.middle is None:
+            raise ValueError("the middle of all songs was not set")
+        return normalize(normalize(self.vectors(lower) - self.middle, dim=-1) + _ARTIST * artists, dim=-1)
 
 
 def widen(network: nn.Module, folder: Path, rank: int, scale: float) -> None:

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from app.lm.base import Base, Lower
 from app.lm.pretraining_checkpoint import write_whole
-from app.lm.pretraining_start import KEEP_WEIGHT, Start, widen
+from app.lm.pretraining_start import Start, widen
 from app.lm.pretraining_world import Ints, Texts
 
 RATE = 2e-3
@@ -122,23 +122,23 @@ def learn(
     """Gradients of one step over ``count`` texts; returns the mean of 1 - cosine to what was wanted.
 
     targets: (N, D) of the artists; factor: (D, D): the loss is half the squared error through it. Where the student
-    went on from an adapter, songs are wanted where that one has them, and their errors count alike in all directions.
+    went on from an adapter, songs are wanted where that one says, and their errors count alike in all directions.
     """
     drawn = texts.draw(count, random)
     order = sorted(range(count), key=lambda i: (len(drawn.texts[i]), i))
     lost = 0.0
-    for start in range(0, count, _MICRO_BATCH):
-        part = order[start : start + _MICRO_BATCH]
+    for at in range(0, count, _MICRO_BATCH):
+        part = order[at : at + _MICRO_BATCH]
         wanted = targets[torch.from_numpy(drawn.artists[part]).to(targets.device)]
-        kept = torch.from_numpy(drawn.titled[part] & (student.start is not None)).to(targets.device)
+        songs = torch.zeros(len(part), dtype=torch.bool)
         with autocast():
             lower = student.lower([drawn.texts[i] for i in part])
             made = student.upper(lower).float()
-            if student.start is not None and kept.any():
-                wanted[kept] = student.start.vectors(lower)[kept].float()
+            if student.start is not None:
+                songs = torch.from_numpy(drawn.titled[part]).to(targets.device)
+                wanted = torch.where(songs[:, None], student.start.songs(lower, wanted), wanted)
         error = made - wanted
-        taught, stayed = error[~kept] @ factor, error[kept]
-        loss = 0.5 * (taught.square().sum() + KEEP_WEIGHT * stayed.square().sum()) / count
+        loss = 0.5 * ((error[~songs] @ factor).square().sum() + error[songs].square().sum()) / count
         loss.backward()  # type: ignore[no-untyped-call]
         lost += float((1 - (made.detach() * wanted).sum(-1)).sum()) / count
     return lost
