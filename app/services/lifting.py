@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # How much friends' voices count for somebody who played nothing yet, by ranking rule, and at how many own songs they
 # count half of it (docs/decisions.md).
-SHARE: Mapping[Rule, float] = {"mean": 1.0, "interest": 0.5}
+SHARE: Mapping[Rule, float] = {"mean": 0.45, "interest": 0.5}
 FADES_AT: Mapping[Rule, float] = {"mean": 40.0, "interest": 10.0}
 _LEAST_SHARE = 0.03  # below, a list hardly changes: nobody's listens are read for that
 _FRESH_SECONDS = 600.0
