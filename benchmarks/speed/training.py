@@ -15,7 +15,6 @@ from peft import LoraConfig, TaskType, get_peft_model
 from app.lm import evaluation, ranking
 from app.lm.engine import HELD_OUT_SHARE
 from app.lm.ranking import SHARP
-from app.lm.trainer import TrainingSettings
 from benchmarks.speed.asking import click, wait
 from benchmarks.speed.place import Client, Person, Place, served
 from benchmarks.speed.table import Row, seconds
@@ -84,7 +83,7 @@ def stock(place: Place, person: Person) -> tuple[float, float]:
     """
     base, snapshot = place.engine.base, place.engine.vectors.snapshot()
     learn, hide = evaluation.split(list(person.songs), HELD_OUT_SHARE, 0)
-    settings = TrainingSettings()
+    passes = place.engine.training_settings().steps
     model: Any = None
 
     def run() -> None:
@@ -93,7 +92,7 @@ def stock(place: Place, person: Person) -> tuple[float, float]:
             r=8, lora_alpha=16, target_modules="all-linear", task_type=TaskType.FEATURE_EXTRACTION, lora_dropout=0.0
         )
         model = get_peft_model(copy.deepcopy(base.network), config)
-        _train(place, model, learn, settings.steps)
+        _train(place, model, learn, passes)
 
     took = seconds(run)
     with torch.inference_mode():
