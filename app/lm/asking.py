@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ CIRCLE = "c" + 15 * "0"  # as whose the circle's adapter lies in the store; no l
 
 
 Lift: TypeAlias = "Sequence[tuple[array[int], float]]"  # of each friend: song ids (typecode q), and how loud they speak
+AskArtists: TypeAlias = Callable[[Sequence[int]], Mapping[int, str]]  # an artist key for song ids
 
 
 @dataclass(frozen=True, slots=True)

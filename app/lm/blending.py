@@ -1,24 +1,30 @@
 """Several listeners at once: a list for all of them, and how alike two tastes are.
 
 Each scores the whole catalogue through their own tower, as for their own list. For a common list they take turns:
-everybody's best song, then everybody's second, so that nobody counts more for being sure. Measured against averages of
-scores and of adapters' weights in benchmarks/blends.md.
+everybody's best song, then everybody's second, so that nobody counts more for being sure. Where turns alone would leave
+somebody worse off than a list of one of them for all, each yields to what the others like as far as is needed. Measured
+against averages of scores and of adapters' weights in benchmarks/blends.md.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.lm import ranking
-from app.lm.asking import WISH_SHARE, Ask, Own
+from app.lm.asking import WISH_SHARE, Ask, AskArtists, Own
 from app.lm.ranking import Taste
 from app.lm.vectors import CatalogueVectors, Floats, Snapshot
 
 _CANDIDATES = 200
+# How much each yields to the others, tried in turn until nobody is worse off; the last is the least misery for all
+# (O'Connor et al. 2001, PolyLens).
+_YIELDING = (0.0, 1.0, 3.0, 10.0, 30.0, math.inf)
 
 # (listener, version or None for the base, own songs, weight above 0)
 Voice = tuple[str, str | None, Sequence[Own], float]
@@ -64,19 +70,35 @@ class Likeness:
     mine: Mapping[int, float]
 
 
-def together(values: Sequence[Floats], weights: Sequence[float]) -> tuple[Floats, Floats]:
+def together(values: Sequence[Floats], weights: Sequence[float], yielding: float = 0.0) -> tuple[Floats, Floats]:
     """Several scorings of one catalogue, (N,) each, as one (N,), and each one's part of it, (n, N) summing to 1.
 
     A song stands where the first turn comes to it: minus the logarithm of the best of its places (1 is first), each
-    divided by its listener's share of the weights. Parts are as the shares of the places' inverses.
+    divided by its listener's share of the weights. With ``yielding`` a place grows by that many times the share of the
+    catalogue that the others like better; at infinity a song stands at the worst of its places, whatever the weights.
+    Parts are as the shares of the places' inverses.
     """
-    shares = np.asarray(weights, np.float32) / np.float32(sum(weights))
+    return _fused(_places(values), weights, yielding)
+
+
+def _places(values: Sequence[Floats]) -> Floats:
+    """(n, N): where each song stands in each scoring, from 1; a later scoring's by a thousandth more, against ties."""
     places = np.empty((len(values), len(values[0])), np.float32)
     for turn, one in enumerate(values):
         places[turn, np.argsort(-one, kind="stable")] = np.arange(1, len(one) + 1) + turn / 1000
+    return places
+
+
+def _fused(places: Floats, weights: Sequence[float], yielding: float) -> tuple[Floats, Floats]:
+    """``together`` from the places (n, N)."""
+    shares = np.asarray(weights, np.float32) / np.float32(sum(weights))
     speaks = shares[:, None] / places
-    result: Floats = np.log(speaks.max(axis=0))
-    return result, (speaks / speaks.sum(axis=0)).astype(np.float32)
+    parts: Floats = (speaks / speaks.sum(axis=0)).astype(np.float32)
+    if math.isinf(yielding):
+        return -np.log(places.max(axis=0)), parts
+    others = (places.sum(axis=0) - places) / (max(len(places) - 1, 1) * places.shape[1])
+    result: Floats = np.log((speaks / (1 + yielding * others)).max(axis=0))
+    return result, parts
 
 
 def share_below(values: Floats, rows: Sequence[int]) -> Floats:
@@ -86,13 +108,52 @@ def share_below(values: Floats, rows: Sequence[int]) -> Floats:
     return below.astype(np.float32)
 
 
+def _fair(
+    single: Sequence[Floats], weights: Sequence[float], listed: Callable[[Floats], list[int]]
+) -> tuple[Floats, Floats, list[int]]:
+    """Scores, parts and rows of a list that suits whoever it suits least at least as well as any one's own list would:
+    by turns if they do, else yielding as little as possible. ``listed`` makes a list of rows from scores (N,).
+    """
+    places = _places(single)
+
+    def least(rows: list[int]) -> float:
+        """How well a list suits whoever it suits least, larger is better."""
+        return -float(places[:, rows].mean(axis=1).max()) if rows else 0.0
+
+    promised = max(least(listed(values)) for values in single) if len(single) > 1 else -math.inf
+    tried: list[tuple[float, Floats, Floats, list[int]]] = []
+    for yielding in _YIELDING:
+        values, parts = _fused(places, weights, yielding)
+        rows = listed(values)
+        tried.append((least(rows), values, parts, rows))
+        if tried[-1][0] >= promised:
+            return tried[-1][1:]
+    return max(tried, key=lambda one: one[0])[1:]
+
+
+def _list_of(values: Floats, rows: NDArray[np.int64], snapshot: Snapshot, ask: Ask, artists: AskArtists) -> list[int]:
+    """Rows of a list by scores (N,), of various artists and sounds as the ask wants."""
+    best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
+    keys = artists([int(snapshot.ids[r]) for r in best])
+    picked = ranking.diversify(
+        values[best],
+        snapshot.units[best],
+        [keys.get(int(snapshot.ids[r]), "") for r in best],
+        ask.count,
+        per_artist=ask.per_artist,
+        spread=ask.spread * float(values.std()),
+    )
+    return [int(best[p]) for p in picked]
+
+
 class Blending:
     """The part of the engine that listens to several voices."""
 
-    def blend(
-        self: Scoring, voices: Sequence[Voice], ask: Ask, artists: Callable[[Sequence[int]], Mapping[int, str]]
-    ) -> list[Blended]:
-        """A list for all voices. Whoever has no history yet is left out of the scores; with none at all it is empty."""
+    def blend(self: Scoring, voices: Sequence[Voice], ask: Ask, artists: AskArtists) -> list[Blended]:
+        """A list for all voices. Whoever has no history yet is left out of the scores; with none at all it is empty.
+
+        Whoever it suits least it suits at least as well as one voice's own list would suit whoever that suits least.
+        """
         snapshot = self.vectors.snapshot()  # one for all: rows mean the same songs in every voice's scores
         scored = [
             self.score(listener, version, own, ask.wish, ask.wish_share, snapshot)[:2]
@@ -102,19 +163,12 @@ class Blending:
         if not heard or not len(snapshot.ids):
             return []
         single = [scored[i][0] for i in heard]
-        values, speaks = together(single, [voices[i][3] for i in heard])
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
-        best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
-        keys = artists([int(snapshot.ids[r]) for r in best])
-        picked = ranking.diversify(
-            values[best],
-            snapshot.units[best],
-            [keys.get(int(snapshot.ids[r]), "") for r in best],
-            ask.count,
-            per_artist=ask.per_artist,
-            spread=ask.spread * float(values.std()),
-        )
-        chosen = [int(best[p]) for p in picked]
+
+        def listed(values: Floats) -> list[int]:
+            return _list_of(values, rows, snapshot, ask, artists)
+
+        values, speaks, chosen = _fair(single, [voices[i][3] for i in heard], listed)
         above = np.zeros((len(voices), len(chosen)), np.float32)
         parts = np.zeros_like(above)
         for place, i in enumerate(heard):

@@ -13,7 +13,7 @@ import torch
 
 from app.errors import AdapterProblem, BadInput
 from app.lm import evaluation, proof, ranking, tuned, wishes
-from app.lm.asking import CIRCLE, WISH_SHARE, Ask, Own
+from app.lm.asking import CIRCLE, WISH_SHARE, Ask, AskArtists, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import CAUTION, HeldOut, Verdict
 from app.lm.locate import locate
@@ -33,7 +33,6 @@ HELD_OUT_SHARE = 0.2
 _CANDIDATES = 200
 _MB = 1 << 20
 _ARTISTS_KEPT = 200_000
-AskArtists = Callable[[Sequence[int]], Mapping[int, str]]
 
 
 @dataclass(frozen=True, slots=True)

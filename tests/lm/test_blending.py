@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
+from app.lm import ranking
 from app.lm.asking import Ask
 from app.lm.blending import share_below, together
 from app.lm.engine import Engine
+from app.lm.vectors import Floats
 from tests.conftest import own_of
 
 NOBODY = "0" * 16
@@ -65,13 +68,52 @@ def test_a_blend_suits_both_better_than_either_ones_list_suits_the_other(engine:
     scored = [engine.score(NOBODY, None, own)[0] for own in (one, other)]
     row_of = engine.vectors.snapshot().row_of
 
-    def suits(person: int, songs: Sequence[int]) -> float:
-        return float(share_below(scored[person], [row_of[s] for s in songs]).mean())
+    def suits(songs: Sequence[int]) -> list[float]:
+        return [float(share_below(values, [row_of[s] for s in songs]).mean()) for values in scored]
 
-    for person, theirs in ((0, other), (1, one)):
-        single, _ = engine.recommend(NOBODY, None, theirs, ask, alone)
-        assert suits(person, [b.song for b in made]) > suits(person, [r.song for r in single]) + 0.05
+    blended = suits([b.song for b in made])
+    for reader, own in ((1, one), (0, other)):
+        single, _ = engine.recommend(NOBODY, None, own, ask, alone)
+        listed = suits([r.song for r in single])
+        assert min(blended) > min(listed), "whoever is worse off does better than with either one's list"
+        assert blended[reader] > listed[reader] + 0.05, "and each better than with the other's"
     assert all(sum(b.parts) == pytest.approx(1) for b in made)
+
+
+def test_who_yields_comes_to_what_the_others_like_and_in_the_end_to_the_least_misery() -> None:
+    one = np.array([9.0, 8.0, 7.0, 2.0, 1.0, 0.0], np.float32)
+    other = np.array([0.0, 8.0, 1.0, 7.0, 2.0, 9.0], np.float32)
+    orders = [np.argsort(-together([one, other], [1, 1], much)[0]).tolist() for much in (0.0, 30.0, math.inf)]
+    assert orders[0][:2] == [0, 5], "by turns each one's best, which the other likes least"
+    assert orders[1][0] == 1 and set(orders[1][-2:]) != {0, 5}, "second for both"
+    assert orders[2][:2] == [1, 3] and set(orders[2][-2:]) == {0, 5}, "by the worse of two places: 2, 4, 5, 5, 6, 6"
+    parts = [together([one, other], [1, 1], much)[1] for much in (0.0, 30.0, math.inf)]
+    assert np.array_equal(parts[0], parts[1]) and np.array_equal(parts[0], parts[2])
+
+
+def test_nobody_of_any_two_or_three_is_worse_off_than_with_one_list_for_all(engine: Engine, db: object) -> None:
+    ids = [int(i) for i in engine.vectors.snapshot().ids]
+    parted = [ids[start : start + 8] for start in range(0, len(ids) - 8, len(ids) // 9)]
+    with db.read() as session:  # type: ignore[attr-defined]
+        owns = [own_of(session, some) for some in parted]
+    snapshot = engine.vectors.snapshot()
+    by_turns_alone = 0
+    for size in (2, 3):
+        for start in range(len(owns) - size + 1):
+            heard = owns[start : start + size]
+            ask = Ask(count=10, without=[song.id for own in heard for song in own], spread=0.0)
+            scored = [engine.score(NOBODY, None, own)[0] for own in heard]
+
+            def worst(songs: Sequence[int], scored: Sequence[Floats] = scored) -> float:
+                return min(float(share_below(values, list(snapshot.rows(songs))).mean()) for values in scored)
+
+            made = engine.blend([(NOBODY, None, own, 1.0) for own in heard], ask, alone)
+            lists = [engine.recommend(NOBODY, None, own, ask, alone)[0] for own in heard]
+            promised = max(worst([r.song for r in listed]) for listed in lists)
+            assert worst([b.song for b in made]) >= promised - 1e-6
+            turns = ranking.top(together(scored, [1] * size)[0], ranking.allowed_rows(snapshot, ask.without), 10)
+            by_turns_alone += worst([int(snapshot.ids[row]) for row in turns]) >= promised
+    assert 0 < by_turns_alone < 2 * len(owns) - 3, "some had to yield, some had not"
 
 
 def test_everybody_has_their_turn_and_more_turns_with_more_weight(engine: Engine, db: object) -> None:
