@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-WISH_SHARE = 0.7  # how much a wish counts against the taste unless said otherwise (benchmarks/quality.md)
+WISH_SHARE = 0.8  # how much a wish counts against the taste unless said otherwise (benchmarks/quality.md)
 CIRCLE = "c" + 15 * "0"  # as whose the circle's adapter lies in the store; no listener's id, which are drawn at random
 
 

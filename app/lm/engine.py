@@ -164,11 +164,12 @@ class Engine(Views):
         weights = np.array([song.weight for song in own], dtype=np.float32)
         return ranking.taste_of([s.id for s in own], vectors, weights, snapshot.mean, self.settings.rule), version
 
-    def wish_unit(self, listener: str, version: str | None, wish: str) -> Floats:
-        """A free text through the listener's own tower, as a unit: (D,)."""
-        adapter = None if version is None else self.adapter(listener, version)
-        texts = wishes.readings(wish)
-        encoded = self.towers.texts(adapter, texts)
+    def wish_unit(self, wish: str) -> Floats:
+        """A free text as a unit, (D,), by the base whoever asks.
+
+        An adapter has learnt from songs, and draws all that it reads to where they are (docs/decisions.md).
+        """
+        encoded = self.towers.texts(None, wishes.readings(wish))
         if self._requests is None:
             self._requests = wishes.middle(self.base)
         return unit(unit(encoded - self._requests).sum(axis=0))
@@ -192,7 +193,7 @@ class Engine(Views):
         kept = self.scores.get(listener, version, own, snapshot)
         values = kept.values if kept else self._scored(listener, asked, version, own, taste, snapshot)
         if wish and len(snapshot.ids):
-            wished = snapshot.units @ self.wish_unit(listener, version, wish)
+            wished = snapshot.units @ self.wish_unit(wish)
             values = wished if taste.empty else ranking.blend(values, wished, wish_share)
         return values, taste, version
 

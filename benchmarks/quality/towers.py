@@ -98,5 +98,5 @@ def _wished(engine: Engine, case: Case, taste: Taste) -> Floats:
     values = np.zeros(len(units), np.float32) if taste.empty else ranking.scores(taste, units)
     if not case.wish:
         return values
-    wished = units @ engine.wish_unit("", None, wish_of(case))
+    wished = units @ engine.wish_unit(wish_of(case))
     return wished if taste.empty else ranking.blend(values, wished, WISH_SHARE)

@@ -193,6 +193,18 @@ def test_a_wish_counts_by_its_share_on_scores_of_one_scale(
         np.testing.assert_allclose([r.score for r in found], values[rows], atol=5e-3)
 
 
+def test_an_adapter_reads_songs_and_the_base_reads_what_is_asked(
+    shared: Engine, trained: Outcome, anas: list[Own], artists: dict[int, str]
+) -> None:
+    wish = "slow jazz late at night"
+    by_base, _ = listed(shared, None, anas, artists, wish=wish, wish_share=1.0)
+    adapted, version = listed(shared, trained.version, anas, artists, wish=wish, wish_share=1.0)
+    assert version == trained.version
+    assert [(r.song, r.score) for r in adapted] == [(r.song, r.score) for r in by_base]
+    mixed = [listed(shared, live, anas, artists, wish=wish, wish_share=0.5)[0] for live in (None, trained.version)]
+    assert [r.score for r in mixed[0]] != [r.score for r in mixed[1]], "the taste beside it is by the adapter"
+
+
 @both_rules
 def test_a_catalogue_that_is_not_encoded_yet_gives_no_list(
     tmp_path: Path, base: Base, anas: list[Own], artists: dict[int, str], rule: Rule
