@@ -37,6 +37,7 @@ from app.lm.pretraining_teacher import (
     set_rates,
     teach,
 )
+from app.lm.pretraining_wishes import Wishes
 from app.lm.pretraining_world import Texts, World, neighbour_pairs, probes, world_of
 
 Precision = Literal["bfloat16", "float32"]
@@ -129,7 +130,8 @@ def pretrain(
         targets = teacher.vectors(torch.arange(len(world.names), device=device))
         factor = directions_that_matter(teacher, world, random(_TEACH, -1))
         before = _check(student, world, targets.cpu(), random, autocast)
-        steps = _train_student(student, texts, targets, factor, run, settings, random, autocast, report)
+        wishes = None if start is None else Wishes(world, targets.cpu())
+        steps = _train_student(student, texts, targets, factor, run, settings, random, autocast, report, wishes)
         after = _check(student, world, targets.cpu(), random, autocast)
     out.mkdir(parents=True, exist_ok=True)
     student.save(out)
@@ -240,9 +242,10 @@ def _train_student(
     random: Callable[[int, int], np.random.Generator],
     autocast: Callable[[], torch.autocast],
     report: Report,
+    wishes: Wishes | None,
 ) -> int:
     def step_once(step: int) -> float:
-        return learn(student, texts, targets, factor, settings.texts_a_step, random(_LEARN, step), autocast)
+        return learn(student, texts, targets, factor, settings.texts_a_step, random(_LEARN, step), autocast, wishes)
 
     trained = list(student.trained.values())
     optimiser = torch.optim.AdamW(trained, weight_decay=0.0)

@@ -16,6 +16,8 @@ from torch.nn.functional import normalize
 from app.lm.base import Base, Lower
 from app.lm.pretraining_checkpoint import write_whole
 from app.lm.pretraining_start import Start, widen
+from app.lm.pretraining_wishes import SHARE as WISHES
+from app.lm.pretraining_wishes import Wishes
 from app.lm.pretraining_world import Ints, Texts
 
 RATE = 2e-3
@@ -118,27 +120,35 @@ def learn(
     count: int,
     random: np.random.Generator,
     autocast: Callable[[], torch.autocast],
+    wishes: Wishes | None = None,
 ) -> float:
     """Gradients of one step over ``count`` texts; returns the mean of 1 - cosine to what was wanted.
 
     targets: (N, D) of the artists; factor: (D, D): the loss is half the squared error through it. Where the student
-    went on from an adapter, songs are wanted where that one says, and their errors count alike in all directions.
+    went on from an adapter, songs are wanted where that one says; their errors and those of wishes, where there are
+    any, count alike in all directions.
     """
-    drawn = texts.draw(count, random)
-    order = sorted(range(count), key=lambda i: (len(drawn.texts[i]), i))
+    asked, places = wishes.draw(round(WISHES * count), random) if wishes is not None else ([], targets[:0])
+    drawn = texts.draw(count - len(asked), random)
+    written = [*drawn.texts, *asked]
+    wanted_at = torch.cat([targets[torch.from_numpy(drawn.artists).to(targets.device)], places.to(targets.device)])
+    titled = torch.from_numpy(np.concatenate([drawn.titled, np.zeros(len(asked), bool)])).to(targets.device)
+    a_wish = torch.arange(count, device=targets.device) >= len(drawn.texts)
+    order = sorted(range(count), key=lambda i: (len(written[i]), i))
     lost = 0.0
     for at in range(0, count, _MICRO_BATCH):
         part = order[at : at + _MICRO_BATCH]
-        wanted = targets[torch.from_numpy(drawn.artists[part]).to(targets.device)]
-        songs = torch.zeros(len(part), dtype=torch.bool)
+        wanted = wanted_at[part]
+        alike = a_wish[part]
         with autocast():
-            lower = student.lower([drawn.texts[i] for i in part])
+            lower = student.lower([written[i] for i in part])
             made = student.upper(lower).float()
             if student.start is not None:
-                songs = torch.from_numpy(drawn.titled[part]).to(targets.device)
+                songs = titled[part]
                 wanted = torch.where(songs[:, None], student.start.songs(lower, wanted), wanted)
+                alike = alike | songs
         error = made - wanted
-        loss = 0.5 * ((error[~songs] @ factor).square().sum() + error[songs].square().sum()) / count
+        loss = 0.5 * ((error[~alike] @ factor).square().sum() + error[alike].square().sum()) / count
         loss.backward()  # type: ignore[no-untyped-call]
         lost += float((1 - (made.detach() * wanted).sum(-1)).sum()) / count
     return lost
