@@ -73,8 +73,8 @@ def _card(
     )
     before, after = done.checks["before"], done.checks["after"]
     checks = "\n".join(f"| {name} | {before.get(name, '')} | {value} |" for name, value in after.items())
-    before_it = f" --from models/{start.name}" if start else ""
-    data_words = before_it + "".join(
+    from_words = f" --from models/{start.name}" if start else ""
+    data_words = from_words + "".join(
         f" --data {s.name}" for s in sources if s.listeners or s.left_out or "playlists" in s.groups
     )
     return f"""\
