@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from app.lm import ranking
 from app.lm.asking import Own
-from app.lm.blending import together
+from app.lm.blending import fair, together
 from app.lm.engine import Engine
 from app.lm.evaluation import ndcg, ranks_of
 from app.lm.slots import SlotBank
@@ -34,6 +34,8 @@ from benchmarks.quality.towers import own_of
 
 VERSION = "0" * 16
 LEVEL = 0.999  # of the catalogue: where everybody's scores are brought to one height, so that each one's best compete
+LISTED = 10
+PRODUCT = "taking turns, yielding where one would lose (the product)"
 Pair = tuple[Case, Case]
 
 
@@ -98,9 +100,16 @@ def rankings(engine: Engine, bank: SlotBank, pair: Pair, songs: Sequence[data.So
         for case, own, adapter in zip(pair, owns, adapters, strict=True)
     ]
     rank = engine.settings.rank
+    open_rows = np.setdiff1d(np.arange(len(songs)), sorted({*pair[0].out, *pair[1].out}))
+
+    def listed(values: Floats) -> list[int]:
+        return [int(row) for row in ranking.top(values, open_rows, LISTED)]
+
     both: dict[str, Floats] = {
-        "taking turns (the product)": together(single, [1, 1])[0],
+        PRODUCT: fair(single, [1, 1], listed)[0],
+        "taking turns alone": together(single, [1, 1])[0],
         "taking turns, no adapters": together(base, [1, 1])[0],
+        "places, reciprocal rank fusion, k = 5": fused(single, 5),
         "scores, averaged": standard(single[0]) + standard(single[1]),
         "scores averaged, no adapters": standard(base[0]) + standard(base[1]),
         "scores, soft maximum": soft_maximum(single),
@@ -112,6 +121,13 @@ def rankings(engine: Engine, bank: SlotBank, pair: Pair, songs: Sequence[data.So
     }
     rows: dict[str, Sequence[Floats]] = {name: (values, values) for name, values in both.items()}
     return rows | {"own list alone": single, "the other's list": single[::-1]}
+
+
+def fused(values: Sequence[Floats], k: float) -> Floats:
+    """Sum of 1/(k + place) over both people (Cormack et al. 2009): (N,)."""
+    places = [np.argsort(np.argsort(-one, kind="stable"), kind="stable") + 1 for one in values]
+    result: Floats = np.sum([1 / (k + place) for place in places], axis=0).astype(np.float32)
+    return result
 
 
 def soft_maximum(values: Sequence[Floats]) -> Floats:
@@ -148,7 +164,7 @@ def table(found: Mapping[str, Sequence[Sequence[tuple[float, float]]]]) -> str:
         "nDCG@10 − product",
     )
     lines = ["| " + " | ".join(titles) + " |", "|---|---|---|---|---|---|"]
-    reference = np.array([[p[0] for p in people] for people in found["taking turns (the product)"]]).mean(axis=1)
+    reference = np.array([[p[0] for p in people] for people in found[PRODUCT]]).mean(axis=1)
     for name, pairs in found.items():
         values = np.array(pairs)  # (pairs, 2 people, 2 metrics)
         mean, worse = values.mean(axis=1), values.min(axis=1)

@@ -108,7 +108,7 @@ def share_below(values: Floats, rows: Sequence[int]) -> Floats:
     return below.astype(np.float32)
 
 
-def _fair(
+def fair(
     single: Sequence[Floats], weights: Sequence[float], listed: Callable[[Floats], list[int]]
 ) -> tuple[Floats, Floats, list[int]]:
     """Scores, parts and rows of a list that suits whoever it suits least at least as well as any one's own list would:
@@ -168,7 +168,7 @@ class Blending:
         def listed(values: Floats) -> list[int]:
             return _list_of(values, rows, snapshot, ask, artists)
 
-        values, speaks, chosen = _fair(single, [voices[i][3] for i in heard], listed)
+        values, speaks, chosen = fair(single, [voices[i][3] for i in heard], listed)
         above = np.zeros((len(voices), len(chosen)), np.float32)
         parts = np.zeros_like(above)
         for place, i in enumerate(heard):
