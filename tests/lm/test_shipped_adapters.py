@@ -16,7 +16,7 @@ from app.starter.reading import read
 
 MODELS = PROJECT / "models"
 SHIPPED = ["music", "music-clean"]
-LARGEST = 4_000_000
+LARGEST = 6_000_000  # a few MB: music has 5.3 since its third round, of rank 128
 
 
 def triples() -> list[tuple[str, str, str]]:

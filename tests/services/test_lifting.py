@@ -183,7 +183,7 @@ def test_beside_a_wish_friends_count_as_much_less_as_the_taste_does(
         ask = kinds.ask(count=200, per_artist=200, wish=wish, lift=lift, lift_share=share)
         return {entry.song: entry.score for entry in engine.recommend("a" * 16, None, own, ask, lambda songs: {})[0]}
 
-    some, more = scores(2.0), scores(3.0)
+    some, more = scores(9.0), scores(10.0)
     spoken = set(song_ids[:BENS]) & set(some) & set(more)
     assert spoken
     for song in set(some) & set(more):
