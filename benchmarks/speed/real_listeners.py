@@ -1,4 +1,4 @@
-"""``python -m benchmarks.speed.real_listeners --data DIR [--listeners N] [--songs 100]``
+"""``python -m benchmarks.speed.real_listeners --data DIR [--listeners N] [--songs N]``
 
 Quality of the row ``retrain_100_s`` on real listeners, in the plain format of benchmarks/quality: our retrain beside
 the stock way (Trainer and PEFT on all linear layers), each on the same songs, the same fifth hidden, as many passes,
@@ -57,8 +57,8 @@ def main(words: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.real_listeners", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--listeners", type=int, default=12)
-    parser.add_argument("--songs", type=int, default=100)
+    parser.add_argument("--listeners", type=int, default=16)
+    parser.add_argument("--songs", type=int, default=40)
     parser.add_argument("--work", type=Path, default=None)
     options = parser.parse_args(words)
     settings, read = Settings(), data.read(options.data)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,7 +151,7 @@ def _train(place: Place | Learnt, model: Any, songs: list[int], epochs: int) -> 
         ids, mask = base.tokenize([each["text"] for each in part])
         return {"input_ids": ids, "attention_mask": mask, "row": torch.tensor([each["row"] for each in part])}
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         arguments = TrainingArguments(
             folder, num_train_epochs=epochs, per_device_train_batch_size=32, learning_rate=2.5e-3, use_cpu=True,
