@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,20 @@ class Place:
         self.songs = [song for song, _ in texts]
         self.texts = dict(texts)
 
-    def people(self, count: int, seed: int, *, adapters: bool = True, listened: int = LISTENS) -> list[Person]:
-        """Listeners who played songs of a few genres, with an adapter each on disk and live, if wanted."""
-        made = [self._person(seed * 100_000 + number, adapters, listened) for number in range(count)]
-        return made
+    def people(
+        self, count: int, seed: int, *, adapters: bool = True, listened: int = LISTENS, by_facts: bool = False
+    ) -> list[Person]:
+        """Listeners with a taste, and an adapter each on disk and live, if wanted.
 
-    def _person(self, number: int, adapter: bool, listened: int) -> Person:
+        by_facts: their songs are of artists whom the catalogue says are related, not those that lie together by the
+        base itself: where it is asked what was learnt of a taste, the base must not have made it.
+        """
+        return [self._person(seed * 100_000 + number, adapters, listened, by_facts) for number in range(count)]
+
+    def _person(self, number: int, adapter: bool, listened: int, by_facts: bool) -> Person:
         draw = np.random.default_rng(number)
-        songs = tuple(int(song) for song in self._liked(draw, listened))
+        liked = self._related(draw, listened) if by_facts else self._liked(draw, listened)
+        songs = tuple(int(song) for song in liked)
         with self.db.write() as session:
             listener = accounts.add_listener(session, f"Listener {number} {new_id()}", None)
             values = [{"who": listener.id, "song": song, "at": 1_700_000_000 + 60 * n} for n, song in enumerate(songs)]
@@ -93,6 +100,30 @@ class Place:
         ids = self.engine.vectors.snapshot().ids
         near = np.max([units @ units[int(row)] for row in draw.integers(0, len(ids), 3)], axis=0)
         return draw.permutation(ids[np.argsort(-near)[: 2 * count]])[:count]
+
+    def _related(self, draw: np.random.Generator, count: int) -> np.ndarray:
+        """Half the songs of three drawn artists, of those related to them, and so on until there are enough."""
+        by_artist = self._songs_by_artist()
+        related = {artist.name: [name for name in artist.related if name in by_artist] for artist in read()}
+        names = sorted(by_artist)
+        met = [names[int(row)] for row in draw.choice(len(names), 3, replace=False)]
+        found: list[int] = []
+        for place in count_from(0):
+            if place == len(met):  # nobody related is left
+                met.append(names[int(draw.integers(len(names)))])
+            found += by_artist[met[place]]
+            met += [name for name in draw.permutation(related.get(met[place], [])).tolist() if name not in met]
+            if len(found) >= 2 * count:
+                break
+        return draw.permutation(np.array(sorted(set(found)), np.int64))[:count]
+
+    def _songs_by_artist(self) -> dict[str, list[int]]:
+        with self.db.read() as session:
+            rows = session.execute(select(Song.artist, Song.id).order_by(Song.id)).all()
+        found: dict[str, list[int]] = {}
+        for artist, song in rows:
+            found.setdefault(artist, []).append(song)
+        return found
 
     def _adapter(self, listener: Listener, songs: tuple[int, ...], draw: np.random.Generator) -> str:
         """A small random LoRA and vectors near the base's: what an ask costs does not depend on what was learnt."""

@@ -29,7 +29,7 @@ _PEOPLE = 8  # twenty hidden songs each: of three people a song or two decide wh
 
 def measure(place: Place, quick: bool) -> Iterator[Row]:
     """retrain_100_s and retrain_growth."""
-    people = place.people(1 if quick else _PEOPLE, seed=21, adapters=False)
+    people = place.people(1 if quick else _PEOPLE, seed=21, adapters=False, by_facts=True)
     (early,) = place.people(1, seed=22, adapters=False)
     mine, ours_ndcg, ungated = [], [], []
     with served(place.settings) as server:
