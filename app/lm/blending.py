@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.lm import ranking
 from app.lm.asking import WISH_SHARE, Ask, AskArtists, Own
 from app.lm.ranking import Taste
 from app.lm.vectors import CatalogueVectors, Floats, Snapshot
 
-_CANDIDATES = 200
 # How much each yields to the others, tried in turn until nobody is worse off; the last is the least misery for all
 # (O'Connor et al. 2001, PolyLens).
 _YIELDING = (0.0, 1.0, 3.0, 10.0, 30.0, math.inf)
@@ -112,7 +110,9 @@ def fair(
     single: Sequence[Floats], weights: Sequence[float], listed: Callable[[Floats], list[int]]
 ) -> tuple[Floats, Floats, list[int]]:
     """Scores, parts and rows of a list that suits whoever it suits least at least as well as any one's own list would:
-    by turns if they do, else yielding as little as possible. ``listed`` makes a list of rows from scores (N,).
+    by turns if they do, else yielding as little as does it; the best that was tried where nothing does.
+
+    ``listed`` makes a list of rows from scores (N,).
     """
     places = _places(single)
 
@@ -131,28 +131,14 @@ def fair(
     return max(tried, key=lambda one: one[0])[1:]
 
 
-def _list_of(values: Floats, rows: NDArray[np.int64], snapshot: Snapshot, ask: Ask, artists: AskArtists) -> list[int]:
-    """Rows of a list by scores (N,), of various artists and sounds as the ask wants."""
-    best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
-    keys = artists([int(snapshot.ids[r]) for r in best])
-    picked = ranking.diversify(
-        values[best],
-        snapshot.units[best],
-        [keys.get(int(snapshot.ids[r]), "") for r in best],
-        ask.count,
-        per_artist=ask.per_artist,
-        spread=ask.spread * float(values.std()),
-    )
-    return [int(best[p]) for p in picked]
-
-
 class Blending:
     """The part of the engine that listens to several voices."""
 
     def blend(self: Scoring, voices: Sequence[Voice], ask: Ask, artists: AskArtists) -> list[Blended]:
         """A list for all voices. Whoever has no history yet is left out of the scores; with none at all it is empty.
 
-        Whoever it suits least it suits at least as well as one voice's own list would suit whoever that suits least.
+        Whoever it suits least it suits at least as well as one voice's own list would suit whoever that suits least,
+        where any way of yielding gets there.
         """
         snapshot = self.vectors.snapshot()  # one for all: rows mean the same songs in every voice's scores
         scored = [
@@ -166,7 +152,7 @@ class Blending:
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
 
         def listed(values: Floats) -> list[int]:
-            return _list_of(values, rows, snapshot, ask, artists)
+            return ranking.shortlist(values, rows, snapshot, ask, artists, ask.spread)
 
         values, speaks, chosen = fair(single, [voices[i][3] for i in heard], listed)
         above = np.zeros((len(voices), len(chosen)), np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ from app.lm.vectors import Floats, Snapshot, unit
 from app.lm.views import Views
 
 HELD_OUT_SHARE = 0.2
-_CANDIDATES = 200
 _MB = 1 << 20
 _ARTISTS_KEPT = 200_000
 
@@ -228,25 +228,17 @@ class Engine(Views):
         lift_share = ask.lift_share * (1 - ask.wish_share if ask.wish else 1)
         values = ranking.lifted(values, snapshot, ask.lift, lift_share)
         rows = ranking.allowed_rows(snapshot, ask.without, ask.only)
-        best = ranking.top(values, rows, max(_CANDIDATES, 10 * ask.count))
-        keys = self._artists_at(snapshot, snapshot.ids[best].tolist(), artists)
-        picked = ranking.diversify(
-            values[best],
-            snapshot.units[best],
-            [keys.get(int(snapshot.ids[r]), "") for r in best],
-            ask.count,
-            per_artist=ask.per_artist,
-            spread=ask.spread * (1 + ask.adventure) * float(values.std()),
-        )
+        known = partial(self._artists_at, snapshot, ask=artists)
+        picked = ranking.shortlist(values, rows, snapshot, ask, known, ask.spread * (1 + ask.adventure))
         # An adapter draws all own songs towards one place; which of them is near a song, the base still tells.
         told = taste if version is None else self.taste(listener, None, own, snapshot)[0]
         listed = [
-            Ranked(int(snapshot.ids[best[p]]), float(values[best[p]]), ranking.reasons(told, snapshot.units[best[p]]))
-            for p in picked
+            Ranked(int(snapshot.ids[row]), float(values[row]), ranking.reasons(told, snapshot.units[row]))
+            for row in picked
         ]
         return listed, version
 
-    def _artists_at(self, at: Snapshot, songs: list[int], ask: AskArtists) -> Mapping[int, str]:
+    def _artists_at(self, at: Snapshot, songs: Sequence[int], ask: AskArtists) -> Mapping[int, str]:
         """Artist keys by song, each asked for once while the catalogue stays: SQLite gives a deleted song's id anew."""
         known = self._artists[1] if self._artists[0] is at.mark and len(self._artists[1]) < _ARTISTS_KEPT else {}
         if missing := [song for song in songs if song not in known]:

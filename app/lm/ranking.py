@@ -19,13 +19,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.lm.asking import Lift
+from app.lm.asking import Ask, AskArtists, Lift
 from app.lm.centred import Centred
 from app.lm.vectors import Floats, Snapshot, unit
 
 Rule = Literal["mean", "interest"]
 
 SHARP = 8.0
+_CANDIDATES = 200  # from whom a list is picked, if not ten times its length
 _AWAY = 0.3  # how much nearness to a disliked song counts against nearness to a liked one
 # What the slider moves at its ends, in spreads of the score (docs/decisions.md).
 _NEAR = 0.5
@@ -197,6 +198,26 @@ def diversify(
             open_ &= np.array([artist != artists[best] for artist in artists])
         nearest = np.maximum(nearest, units @ units[best])
     return picked
+
+
+def shortlist(
+    values: Floats, rows: NDArray[np.int64] | None, catalogue: Snapshot, ask: Ask, artists: AskArtists, spread: float
+) -> list[int]:
+    """Row numbers of a list by scores (N,): the best among ``rows``, of various artists and sounds as is asked.
+
+    spread: how much likeness to what is picked already counts against a song, in spreads of the score.
+    """
+    best = top(values, rows, max(_CANDIDATES, 10 * ask.count))
+    keys = artists(catalogue.ids[best].tolist())
+    picked = diversify(
+        values[best],
+        catalogue.units[best],
+        [keys.get(int(catalogue.ids[row]), "") for row in best],
+        ask.count,
+        per_artist=ask.per_artist,
+        spread=spread * float(values.std()),
+    )
+    return [int(best[place]) for place in picked]
 
 
 def reasons(taste: Taste, song: Floats, count: int = 8) -> tuple[tuple[int, float], ...]:
