@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from app.lm.pretraining_data import Piece
 from app.lm.pretraining_student import Student, learn
 from app.lm.pretraining_wishes import LIKE, SHARE, Wishes
 from app.lm.pretraining_world import Texts, World, world_of
@@ -42,6 +44,16 @@ def test_a_tag_is_wanted_amid_the_artists_who_carry_it(world: World) -> None:
         others = [a for a in range(len(world.names)) if a not in with_it]
         assert likeness[with_it].mean() > likeness[others].mean() + 0.05
         assert float(wanted.norm()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("artists", "asked_for"), [(7, False), (8, True)])
+def test_a_tag_that_few_carry_is_a_note_to_oneself(artists: int, asked_for: bool, world: World) -> None:
+    with_it = np.flatnonzero(world.popularity > 0)[:artists].tolist()
+    pieces = [list(some) for some in world.pieces]
+    for artist in with_it:
+        pieces[artist].append(Piece(world.names[artist], "", ("Seen Live",), None))
+    wishes = Wishes(replace(world, pieces=pieces), places(world))
+    assert ("seen live" in wishes.tags) is asked_for
 
 
 def test_wishes_name_tags_or_artists_and_never_an_artist_kept_unseen(world: World) -> None:
