@@ -12,7 +12,7 @@ TORCH := torch==2.13.0
 PROCESSES := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup run test test-postgres test-cluster test-faults check screenshots audit bench-quality bench-speed
+.PHONY: help install setup run test test-postgres test-cluster test-faults check screenshots audit bench bench-quality bench-speed
 
 help: ## Show the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,8 @@ audit: install ## Look the pins up among known vulnerabilities, where that data 
 DATA ?= data/listening
 TASK ?= discover
 LISTENERS ?= 100
+
+bench: bench-speed bench-quality ## Both of the next two
 
 bench-quality: install ## Measure the recommendations: make bench-quality DATA=folder TASK=discover|new-artists|newcomer|likes|ask
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --task $(TASK) --listeners $(LISTENERS) $(ARGS)

@@ -33,6 +33,8 @@ from app.lm.song_text import TEXT_FORMAT
 MAX_TOKENS = 64
 _LOWER_BYTES = 64 << 20  # about 2,000 songs
 _MANY = 64  # texts: for fewer, a second copy of the weights is not worth its memory
+_TOKENISED = 256  # texts that become tokens at a time
+_READ = 128  # texts of a catalogue that are read at a time: a twentieth faster than 64
 _WIDTH = 8  # texts of one batch are padded to a multiple of this many tokens
 Group = tuple[list[int], Tensor, Tensor]  # where its texts stand, input ids and mask, both (B, T)
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "*.bpe.model")
@@ -133,13 +135,16 @@ class Base:
         ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
         return ids
 
+    def _ids_of_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same on every core."""
+        parts = (texts[start : start + _TOKENISED] for start in range(0, len(texts), _TOKENISED))
+        return [ids for part in self._batches.map(self._ids, parts) for ids in part]
+
     def _padded(self, rows: Sequence[list[int]], width: int) -> tuple[Tensor, Tensor]:
         """Input ids and mask, both (B, width)."""
-        input_ids = torch.full((len(rows), width), int(self.tokenizer.pad_token_id), dtype=torch.long)
-        mask = torch.zeros_like(input_ids)
-        for at, ids in enumerate(rows):
-            input_ids[at, : len(ids)] = torch.tensor(ids, dtype=torch.long)
-            mask[at, : len(ids)] = 1
+        pad = [int(self.tokenizer.pad_token_id)] * width
+        input_ids = torch.tensor([ids + pad[len(ids) :] for ids in rows], dtype=torch.long)
+        mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in rows], dtype=torch.long)
         device = next(self.network.parameters()).device
         return input_ids.to(device), mask.to(device)
 
@@ -156,7 +161,7 @@ class Base:
         """
         if not texts:
             return
-        encoded = self._ids(texts)
+        encoded = self._ids(texts) if padded else self._ids_of_many(texts)
         by_width: dict[int, list[int]] = {}
         for at, ids in enumerate(encoded):
             by_width.setdefault((len(ids) // _WIDTH + 1) * _WIDTH if padded else len(ids), []).append(at)
@@ -249,7 +254,7 @@ class Base:
             return self.encode(texts)
         if self._fast is None:
             self._fast = in_bfloat16(self._copy())
-        return self._gather(self._batches.map(self._read_whole, self.groups(texts, padded=False)), len(texts))
+        return self._gather(self._batches.map(self._read_whole, self.groups(texts, _READ, padded=False)), len(texts))
 
     @property
     def precision(self) -> Precision:

@@ -23,6 +23,7 @@ from torch.nn.functional import normalize
 
 from app.errors import BadInput, Cancelled
 from app.lm import evaluation
+from app.lm.activations import lower_all, read_by
 from app.lm.asking import CIRCLE, Own
 from app.lm.base import Base, Lower
 from app.lm.engine import HELD_OUT_SHARE, Engine, Outcome
@@ -34,9 +35,7 @@ from app.lm.trainer import (
     Report,
     TrainingSettings,
     TrainingSongs,
-    lower_all,
     new_network,
-    read_by,
     save_network,
     settings_dict,
     some_units,

@@ -14,6 +14,7 @@ import torch
 
 from app.errors import AdapterProblem, BadInput
 from app.lm import evaluation, proof, ranking, tuned, wishes
+from app.lm.activations import read_by
 from app.lm.asking import CIRCLE, WISH_SHARE, Ask, AskArtists, Own
 from app.lm.base import Base, load
 from app.lm.evaluation import CAUTION, HeldOut, Verdict
@@ -26,7 +27,7 @@ from app.lm.shared_vectors import vectors_for
 from app.lm.slots import SlotBank
 from app.lm.store import LoraTensors
 from app.lm.towers import Adapter, MakeTowers, Towers
-from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, read_by, settings_dict
+from app.lm.trainer import Progress, Report, Trainer, TrainingSettings, TrainingSongs, settings_dict
 from app.lm.vectors import Floats, Snapshot, unit
 from app.lm.views import Views
 
@@ -267,8 +268,8 @@ class Engine(Views):
     ) -> Outcome:
         """Train a new version on one listener's songs, measure it on the hidden ones, and write it to disk.
 
-        start: an adapter to begin with, such as the circle's. Nothing is live afterwards: that is the caller's. Raises
-        Cancelled.
+        start: an adapter to begin with, such as the circle's. Once the gate has said yes, a version of a catalogue of
+        songs goes on with the hidden ones too. Nothing is live afterwards: that is the caller's. Raises Cancelled.
         """
         started, snapshot = time.monotonic(), self.vectors.snapshot()
         settings = settings or self.training_settings()
@@ -287,21 +288,29 @@ class Engine(Views):
         measured = [self.measure(songs, hide, snapshot, found) for found in (None, learnt)]
         before, after = (replace(one, songs=tuple(hide)) for one in measured)
         verdict = evaluation.gate(before, after, proof.rounds(trained, snapshot), seed, CAUTION[self.settings.rule])
-        run._stop_if_asked()
+        losses, count = trained.losses, len(learn)
+        if verdict.promoted and settings.refit_steps:
+            run = Trainer(
+                self.base, snapshot, TrainingSongs.of(own), settings.of_refit(), seed, _refitting(report), cancelled
+            )
+            losses += run.run(trained.network).losses
+            vectors = read_by(self.base, trained.network, [song.text for song in own])
+            count, after = len(liked), replace(after, learnt_since=True)
+        run.stop_if_asked()
         report(Progress("saving", 0, 0, None, None))
         card = self.card(listener, version) | {
-            "songs": {"learnt_from": len(learn), "held_out": len(hide), "disliked": sum(s.weight < 0 for s in train)},
+            "songs": {"learnt_from": count, "held_out": len(hide), "disliked": sum(s.weight < 0 for s in own)},
             "settings": settings_dict(settings) | {"seed": seed},
             "before": before.as_dict(),
             "after": after.as_dict(),
             "promoted": verdict.promoted,
             "seconds": round(time.monotonic() - started, 3),
-            "losses": [round(x, 6) for x in trained.losses],
+            "losses": [round(x, 6) for x in losses],
         }
         folder = self.store.write(listener, version, trained.save, card)
         self.towers.leave(listener, version, own, vectors)
         seconds, facts = time.monotonic() - started, self.facts()
-        return Outcome(version, verdict, before, after, trained.losses, facts, folder.size, seconds, len(learn))
+        return Outcome(version, verdict, before, after, losses, facts, folder.size, seconds, count)
 
     def card(self, listener: str, version: str) -> dict[str, Any]:
         """What every card says of the engine."""
@@ -324,3 +333,8 @@ class Engine(Views):
         taste = ranking.taste_of([s.id for s in songs], vectors, weights, snapshot.mean, self.settings.rule)
         values = ranking.scores(taste, snapshot.units)
         return evaluation.measure(values, snapshot.rows(hide), snapshot.rows([s.id for s in songs]))
+
+
+def _refitting(report: Report) -> Report:
+    """Tells of reading and learning once more as one phase of its own."""
+    return lambda progress: report(replace(progress, phase="refitting"))

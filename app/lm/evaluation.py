@@ -25,7 +25,8 @@ _RESAMPLES = 1000
 class HeldOut:
     """How the hidden songs fared. ranks: one a song, 1 is the top; gain: mean of 10/(10 + rank); ndcg at 10.
 
-    songs: which ones they were, in the order of ``ranks``, where the caller knows.
+    songs: which ones they were, in the order of ``ranks``, where the caller knows. learnt_since: whether what was
+    measured has gone on to learn from them.
     """
 
     ranks: tuple[int, ...]
@@ -33,6 +34,7 @@ class HeldOut:
     found: int
     ndcg_10: float
     songs: tuple[int, ...] = ()
+    learnt_since: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a card or a page."""

@@ -16,8 +16,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,13 @@ from torch import Tensor, nn
 
 from app.errors import Cancelled
 from app.lm import frozen
+from app.lm.activations import lower_all
 from app.lm.asking import Own
 from app.lm.base import Base, Lower
 from app.lm.ranking import Rule
 from app.lm.store import LoraTensors
 from app.lm.targets import OwnUnits, TargetSettings, directions, parts
-from app.lm.vectors import Floats, Snapshot
+from app.lm.vectors import Snapshot
 
 _READ_TOGETHER = 24  # songs
 _MOST_FOR_TARGETS = 50_000  # songs of the catalogue: more would hardly change a target, and they are read into RAM
@@ -51,14 +51,19 @@ class TrainingSettings:
     hold: float = 0.3
     most_songs: int = 500
     parts: int = 4
+    refit_steps: int = 0
     target: TargetSettings = field(default_factory=TargetSettings)
 
     @classmethod
     def for_rule(cls, rule: Rule, rank: int = 8, *, taught: bool = True) -> TrainingSettings:
         """The settings that were measured best for a ranking rule, on a base with or without a music adapter."""
-        rate, steps = (1e-2, 12) if rule == "mean" else (1.5e-2, 20)
+        rate, steps, refit = (1e-2, 12, 0) if rule == "mean" else (1.5e-2, 20, 8)
         target = TargetSettings.for_base(taught=taught)
-        return cls(rule=rule, rank=rank, alpha=2 * rank, learning_rate=rate, steps=steps, target=target)
+        return cls(rule, rank, 2 * rank, learning_rate=rate, steps=steps, refit_steps=refit, target=target)
+
+    def of_refit(self) -> TrainingSettings:
+        """Those of going on with all songs, when the gate has let a version live."""
+        return replace(self, steps=self.refit_steps, learning_rate=self.learning_rate / 2, parts=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,38 +132,6 @@ class Trained:
 Report = Callable[[Progress], None]
 
 
-def lower_all(base: Base, texts: Sequence[str], batch: int = 64, pulse: Callable[[int], None] | None = None) -> Lower:
-    """Lower activations of many texts, padded to the longest of all; ``pulse`` hears how many are done.
-
-    The base keeps them: the next retrain reads most songs again.
-    """
-    known = {at: row for at, text in enumerate(texts) if (row := base.lower_kept.get(text)) is not None}
-    missing = [at for at in range(len(texts)) if at not in known]
-    done = len(texts) - len(missing)
-    if pulse is not None and done:
-        pulse(done)
-    for rows, input_ids, mask in base.groups([texts[at] for at in missing], batch):
-        lower = base.lower_of(input_ids, mask)
-        for place, at in enumerate(missing[i] for i in rows):
-            known[at] = _row(lower, place)
-            base.lower_kept.put(texts[at], known[at], known[at].hidden.nbytes)
-        done += len(rows)
-        if pulse is not None:
-            pulse(done)
-    return _padded([known[at] for at in range(len(texts))])
-
-
-def _padded(rows: Sequence[Lower]) -> Lower:
-    pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
-    return Lower(pad([r.hidden for r in rows]), pad([r.input_ids for r in rows]), pad([r.mask for r in rows]))
-
-
-def _row(lower: Lower, place: int) -> Lower:
-    """One text of a batch without its padding: hidden (T, H), the others (T,)."""
-    length = int(lower.mask[place].sum())
-    return Lower(lower.hidden[place, :length].clone(), lower.input_ids[place, :length], lower.mask[place, :length])
-
-
 class Trainer:
     """One training run. Same songs, settings, start, seed and machine: same adapter.
 
@@ -189,16 +162,19 @@ class Trainer:
         weights = torch.tensor([songs.weights[i] for i in self.liked_at.tolist()])
         self.weights = weights / weights.sum()
 
-    def run(self) -> Trained:
-        """Read, learn, and hand back the PEFT network. Raises Cancelled between two steps if asked to stop."""
+    def run(self, network: Any = None) -> Trained:
+        """Read, learn, and hand back the PEFT network. Raises Cancelled between two steps if asked to stop.
+
+        network: one that has learnt from some of the songs, to go on with in place of a new one.
+        """
         lower = lower_all(self.base, self.songs.texts, pulse=self._reading)
-        network = new_network(self.base, self.settings, self.seed)
-        with torch.no_grad():
-            units = self._unit(self._encode(network, lower))  # B = 0: the base's own vectors
-            own = self._weighted(units)
+        if network is None:
+            network = new_network(self.base, self.settings, self.seed)
+            if self.start is not None:
+                begin_with(network, self.start)
+        with torch.no_grad(), network.disable_adapter():
+            own = self._weighted(self._unit(self._encode(network, lower)))
             targets = directions(own, self.units, self.settings.rule, self.settings.target)
-        if self.start is not None:
-            begin_with(network, self.start)
         fast = frozen.in_bfloat16(network) if self.base.precision == "bfloat16" else nullcontext()
         with fast:
             losses = self._learn(network, lower, own, targets[0])
@@ -213,7 +189,7 @@ class Trainer:
         losses: list[float] = []
         started = time.monotonic()
         for step in range(self.settings.steps):
-            self._stop_if_asked()
+            self.stop_if_asked()
             for group in optimiser.param_groups:
                 group["lr"] = self._learning_rate(step)
             sample = self._sample()
@@ -256,10 +232,11 @@ class Trainer:
         return nn.functional.normalize(vectors - self.mean, dim=1)
 
     def _reading(self, done: int) -> None:
-        self._stop_if_asked()
+        self.stop_if_asked()
         self.report(Progress("reading", done, len(self.songs.ids), None, None))
 
-    def _stop_if_asked(self) -> None:
+    def stop_if_asked(self) -> None:
+        """Raises Cancelled if that was asked for."""
         if self.cancelled():
             raise Cancelled("The retrain was cancelled; nothing has changed.")
 
@@ -297,15 +274,6 @@ def some_units(catalogue: Snapshot, seed: int) -> Tensor:
         return torch.from_numpy(np.asarray(catalogue.units, np.float32))
     chosen = np.random.default_rng(seed).choice(count, _MOST_FOR_TARGETS, replace=False)
     return torch.from_numpy(catalogue.units[np.sort(chosen)])
-
-
-@torch.inference_mode()
-def read_by(base: Base, network: nn.Module, texts: Sequence[str], batch: int = 64) -> Floats:
-    """(n, D) of texts through a trained network; the base knows their lower half from training, as a rule."""
-    lower = lower_all(base, texts)
-    parts = [base.upper(network, lower.rows(i, min(i + batch, len(texts)))) for i in range(0, len(texts), batch)]
-    vectors: Floats = torch.cat(parts).numpy()
-    return vectors
 
 
 def new_network(base: Base, settings: TrainingSettings, seed: int) -> Any:

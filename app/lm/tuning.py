@@ -20,13 +20,14 @@ from torch import Tensor
 
 from app.errors import BadInput
 from app.lm import evaluation, ranking, tuned
+from app.lm.activations import read_by
 from app.lm.base import Base
 from app.lm.pretraining_data import Group, Piece, artist_key, held_back
 from app.lm.pretraining_world import MOST_TAGS
 from app.lm.ranking import Rule
 from app.lm.song_text import song_text
 from app.lm.targets import TargetSettings, of_means
-from app.lm.trainer import Trainer, TrainingSettings, TrainingSongs, lower_all
+from app.lm.trainer import Trainer, TrainingSettings, TrainingSongs
 from app.lm.vectors import Floats, Snapshot, unit
 
 _FEWEST = 10
@@ -217,8 +218,6 @@ def _by_adapter(
     ids = [int(catalogue.ids[row]) for row in listener.known]
     songs = TrainingSongs(ids, written, listener.weights.tolist(), [True] * len(ids))
     network = Trainer(base, catalogue, songs, settings, seed).run().network
-    with torch.inference_mode():
-        lower = lower_all(base, written)
-        made = torch.cat([base.upper(network, lower.rows(i, min(i + 64, len(ids)))) for i in range(0, len(ids), 64)])
-    taste = ranking.Taste(np.array(ids), unit(made.numpy() - catalogue.mean), listener.weights, settings.rule)
+    made = read_by(base, network, written)
+    taste = ranking.Taste(np.array(ids), unit(made - catalogue.mean), listener.weights, settings.rule)
     return _ndcg(ranking.scores(taste, catalogue.units), listener)

@@ -94,6 +94,14 @@ def log(
     return listen, added
 
 
+def newest_at(db: Session, listener: str, at: int) -> int:
+    """The id of the listen that was logged last for a second. Raises NotFound."""
+    mine = select(func.max(Listen.id)).where(Listen.listener_id == listener, Listen.listened_at == at)
+    if (found := db.scalar(mine)) is None:
+        raise NotFound("Nothing is logged at that second.")
+    return found
+
+
 def own_listen(db: Session, listener: str, listen_id: int) -> Listen:
     """A listener's own listen with its song. Raises NotFound, also for somebody else's."""
     found = None

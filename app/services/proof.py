@@ -31,6 +31,7 @@ class Proof:
 
     low and high: how many more (below zero: fewer) of as many hidden songs would be found, had others been hidden, in
     95 of 100 cases. higher and lower: songs that rose and fell. middle: the place that half of them reach.
+    learnt_since: whether the version, once proved, has learnt from the hidden songs as well.
     """
 
     of: int
@@ -44,6 +45,7 @@ class Proof:
     middle_before: int
     middle: int
     hidden: Sequence[HiddenSong]
+    learnt_since: bool = False
 
     @property
     def sure(self) -> bool:
@@ -66,6 +68,7 @@ def of(db: Session, version: AdapterVersion) -> Proof:
         len(after), within, int(version.before["found"]), int(version.after["found"]), low, high,
         sum(h.after < h.before for h in hidden), sum(h.after > h.before for h in hidden),
         round(median(before)) if before else 0, round(median(after)) if after else 0, hidden,
+        bool(version.after.get("learnt_since", False)),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, Response
 
-from app.errors import BadInput
+from app.errors import BadInput, Conflict
 from app.services import listens
 from app.services.search import search
 from app.services.text import show
@@ -56,17 +56,24 @@ def log(
     ended: Text = "played", learn: Text = "yes", back: Text = "/",
 ) -> Response:  # fmt: skip
     at = listens.parse_when(when, who.time_zone)
-    with state.db.write() as db:
-        listen, added = listens.log(
-            db, who.id, song_id=_song_id(song_id), artist=artist, title=title, at=at, ended=ended,
-            learn=learn != "no",
-        )  # fmt: skip
+    try:
+        with state.db.write() as db:
+            listen, added = listens.log(
+                db, who.id, song_id=_song_id(song_id), artist=artist, title=title, at=at, ended=ended,
+                learn=learn != "no",
+            )  # fmt: skip
+        logged = listen.id
+    except Conflict:
+        if when.strip() or wants_json(request):
+            raise
+        with state.db.read() as db:  # without scripts a second click is a second form; what is shown is its answer
+            logged, added = listens.newest_at(db, who.id, at), False
     if added:
         encode_soon(state, [listen.song_id])
     if wants_json(request):
-        return JSONResponse({"listen": listen.id, "song": listen.song_id, "new_song": added}, 201)
+        return JSONResponse({"listen": logged, "song": listen.song_id, "new_song": added}, 201)
     back = local_path(back, "/")
-    return go(with_query(back, logged=listen.id) if back == "/" or back.startswith("/recommend") else back)
+    return go(with_query(back, logged=logged) if back == "/" or back.startswith("/recommend") else back)
 
 
 @router.get("/{listen_id}/edit")

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/taste")
 _LOOK_SECONDS = 0.4
 _PHASES = {
     "reading": "Reading your songs", "learning": "Learning", "evaluating": "Looking for your hidden songs",
-    "saving": "Saving",
+    "refitting": "Learning from the hidden songs too", "saving": "Saving",
 }  # fmt: skip
 
 

@@ -10,11 +10,12 @@ from sqlalchemy import select
 
 from app.db import Database
 from app.errors import BadInput, Cancelled
+from app.lm.activations import lower_all
 from app.lm.asking import CIRCLE, Own
 from app.lm.circle import CircleSettings, CircleTrainer, train_circle
 from app.lm.engine import Engine
 from app.lm.song_text import song_text
-from app.lm.trainer import Progress, TrainingSongs, begin_with, lower_all, new_network
+from app.lm.trainer import Progress, TrainingSongs, begin_with, new_network
 from app.services import catalogue
 from app.tables import Song
 

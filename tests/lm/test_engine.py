@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from app.lm.locate import locate
 from app.lm.ranking import Rule
 from app.lm.song_text import song_text
 from app.lm.trainer import Progress, TrainingSettings
+from app.lm.vectors import unit
 from app.services import catalogue
 from app.settings import PROJECT, Settings
 
@@ -34,6 +36,7 @@ from .making import flip_byte, peft_tensors, shapes_of, write_adapter
 BASE_TOML = PROJECT / "models" / "base.toml"
 ANA, BEN, CARA = "a" * 16, "b" * 16, "c" * 16
 V1, V2, V3 = "1" * 16, "2" * 16, "3" * 16
+KEPT, LIVE = "0e" * 8, "0f" * 8
 BRIEF = TrainingSettings(rank=8, steps=4, songs_a_step=12)
 RULES: tuple[Rule, ...] = ("mean", "interest")
 both_rules = pytest.mark.parametrize("rule", RULES)
@@ -258,9 +261,10 @@ def test_the_loss_falls_and_the_version_is_on_disk_with_the_gates_verdict(
     assert verdict.promoted is bool(verdict.difference > CAUTION["interest"] * error)
     hidden = round(HELD_OUT_SHARE * len(anas))
     assert len(trained.before.ranks) == len(trained.after.ranks) == hidden
-    assert trained.learnt_from == len(anas) - hidden
+    learnt = len(anas) if trained.verdict.promoted else len(anas) - hidden
+    assert trained.learnt_from == learnt
     card = shared.store.card(ANA, V1)
-    assert card["songs"] == {"learnt_from": len(anas) - hidden, "held_out": hidden, "disliked": 0}
+    assert card["songs"] == {"learnt_from": learnt, "held_out": hidden, "disliked": 0}
     assert card["base_fingerprint"] == shared.fingerprint
     assert (card["listener"], card["version"]) == (ANA, V1)
     assert card["settings"] == asdict(TrainingSettings.for_rule("interest", rank=8)) | {"seed": 1}
@@ -271,13 +275,16 @@ def test_the_loss_falls_and_the_version_is_on_disk_with_the_gates_verdict(
 
 
 @pytest.mark.training
-def test_before_and_after_are_what_the_served_tower_gives(shared: Engine, trained: Outcome, anas: list[Own]) -> None:
+def test_before_and_after_are_what_the_served_tower_gives(shared: Engine, anas: list[Own]) -> None:
+    """Of a version that has not gone on with the hidden songs since."""
+    version = "d" * 16
+    trained = shared.train(ANA, version, anas, seed=1, settings=replace(shared.training_settings(), refit_steps=0))
     learn, hide = evaluation.split([song.id for song in anas], HELD_OUT_SHARE, 1)
     songs = [song for song in anas if song.id in learn]
     snapshot = shared.vectors.snapshot()
-    for version, stated in ((None, trained.before), (V1, trained.after)):
-        taste, answered = shared.taste(ANA, version, songs)
-        assert answered == version
+    for asked, stated in ((None, trained.before), (version, trained.after)):
+        taste, answered = shared.taste(ANA, asked, songs)
+        assert answered == asked
         values = ranking.scores(taste, snapshot.units)
         assert evaluation.measure(values, snapshot.rows(hide), snapshot.rows(learn)) == replace(stated, songs=())
         assert sorted(stated.songs) == sorted(hide)
@@ -341,6 +348,59 @@ def test_training_leaves_the_base_bit_identical_and_forgets_whom_it_trained_befo
     engine_in(home, untouched).train(BEN, V3, bens, seed=4, settings=BRIEF)
     after_ana, alone = (shared.store.folder(BEN, version).weights.read_bytes() for version in (V2, V3))
     assert after_ana == alone
+
+
+def decided(monkeypatch: pytest.MonkeyPatch, promoted: bool) -> None:
+    """The gate measures as it does, and then says yes or no whatever it found."""
+    gate = evaluation.gate
+    monkeypatch.setattr(evaluation, "gate", lambda *args: replace(gate(*args), promoted=promoted))
+
+
+@pytest.mark.training
+def test_a_version_that_may_live_learns_from_the_hidden_songs_too(
+    shared: Engine, anas: list[Own], bens: list[Own], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = [*anas, *bens]
+    settings = replace(shared.training_settings(), steps=10, refit_steps=6)
+    outcomes, phases = {}, list[str]()
+    for promoted, version in ((False, KEPT), (True, LIVE)):
+        decided(monkeypatch, promoted)
+        phases.clear()
+        outcomes[promoted] = shared.train(
+            ANA, version, own, seed=1, settings=settings, report=lambda p: phases.append(p.phase)
+        )
+    kept, live = outcomes[False], outcomes[True]
+    hidden = len(live.after.ranks)
+    assert [phase for phase, _ in groupby(phases)] == ["reading", "learning", "evaluating", "refitting", "saving"]
+    assert (len(kept.losses), kept.learnt_from, kept.after.learnt_since) == (10, len(own) - hidden, False)
+    assert (len(live.losses), live.learnt_from, live.after.learnt_since) == (16, len(own), True)
+    assert (live.before, replace(live.after, learnt_since=False)) == (kept.before, kept.after)  # measured before that
+    assert live.losses[:10] == kept.losses
+    card = shared.store.card(ANA, LIVE)
+    assert card["songs"] == {"learnt_from": len(own), "held_out": hidden, "disliked": 0}
+    assert card["after"]["learnt_since"] and card["losses"] == [round(loss, 6) for loss in live.losses]
+
+    def apart(version: str) -> float:
+        """How far the songs that were hidden lie from the middle of those that were not, 0 at the same place."""
+        taste, _ = shared.taste(ANA, version, own)
+        was_hidden = np.isin([song.id for song in own], live.after.songs)
+        return 1 - float((taste.units[was_hidden] @ unit(taste.units[~was_hidden].sum(axis=0))).mean())
+
+    assert apart(LIVE) < 0.85 * apart(KEPT) and live.losses[-1] < live.losses[10]
+
+
+@pytest.mark.training
+def test_a_retrain_that_is_cancelled_while_it_learns_from_the_hidden_songs_leaves_nothing_on_disk(
+    shared: Engine, anas: list[Own], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided(monkeypatch, True)
+    heard: list[Progress] = []
+    with pytest.raises(Cancelled):
+        shared.train(
+            ANA, "0" * 16, anas, seed=1, settings=replace(BRIEF, refit_steps=6), report=heard.append,
+            cancelled=lambda: [p.phase for p in heard].count("refitting") > 3,
+        )  # fmt: skip
+    assert heard[-1].phase == "refitting" and not shared.store.folder(ANA, "0" * 16).path.exists()
 
 
 @pytest.mark.training

@@ -8,10 +8,11 @@ import torch
 
 from app.lm import base as base_module
 from app.lm import frozen
+from app.lm.activations import lower_all
 from app.lm.base import Base
 from app.lm.precision import in_bfloat16, measured
 from app.lm.song_text import song_text
-from app.lm.trainer import TrainingSettings, lower_all, new_network
+from app.lm.trainer import TrainingSettings, new_network
 from app.lm.vectors import unit
 from app.starter.reading import read
 
@@ -58,6 +59,17 @@ def test_a_text_has_one_vector_whatever_is_read_beside_it(
     assert torch.equal(base.encode_many(texts), first)
     assert torch.allclose(base.encode_many(texts[::-1]).flip(0), first, atol=1e-5)
     assert torch.allclose(base.encode_many(texts[:80]), first[:80], atol=1e-5)
+
+
+def test_tokens_of_many_texts_are_those_of_each(tiny: Base) -> None:
+    """They are made in parts side by side, and every row is as long as its text."""
+    texts = [f"{'na ' * (number % 7)}take {number}" for number in range(700)]
+    seen = []
+    for rows, input_ids, mask in tiny.groups(texts, 50, padded=False):
+        assert len(rows) <= 50 and mask.all()
+        seen += rows
+        assert [ids.tolist() for ids in input_ids] == [tiny._ids([texts[at]])[0] for at in rows]
+    assert sorted(seen) == list(range(700))
 
 
 def test_attention_in_one_product_leaves_out_padding_as_the_network_does(base: Base, texts: list[str]) -> None:

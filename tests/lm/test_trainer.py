@@ -13,6 +13,7 @@ from torch import Tensor
 
 from app.errors import Cancelled
 from app.lm import trainer
+from app.lm.activations import lower_all
 from app.lm.base import Base
 from app.lm.targets import found, solved, whitener
 from app.lm.trainer import (
@@ -21,7 +22,6 @@ from app.lm.trainer import (
     Trainer,
     TrainingSettings,
     TrainingSongs,
-    lower_all,
 )
 from app.lm.vectors import Snapshot
 
@@ -218,6 +218,29 @@ def test_a_run_that_is_cancelled_stops_before_its_next_step(tiny: Base, catalogu
             tiny, catalogue, songs([1, 2, 3]), INTEREST, 1, report=heard.append, cancelled=lambda: len(heard) >= after
         ).run()
     assert len(heard) == after
+
+
+@both_rules
+def test_a_network_goes_on_from_what_it_has_learnt_towards_the_bases_target(
+    tiny: Base, catalogue: Snapshot, settings: TrainingSettings
+) -> None:
+    settings = replace(settings, **THOROUGH, refit_steps=3)
+    first = Trainer(tiny, catalogue, songs([1, 7, 13, 19, 25, 31]), settings, seed=1).run()
+    learnt = {name: value.clone() for name, value in lora(first).items()}
+    every = songs([1, 7, 13, 19, 25, 31, 37])
+    again = Trainer(tiny, catalogue, every, settings.of_refit(), seed=1).run(first.network)
+    anew = Trainer(tiny, catalogue, every, settings.of_refit(), seed=1).run()
+    assert again.network is first.network and len(again.losses) == 3
+    assert torch.equal(again.targets, anew.targets)  # what is taught is found on the base, not on what was learnt
+    assert again.losses[0] < 0.7 * anew.losses[0]
+    assert all(not torch.equal(learnt[name], value) for name, value in lora(again).items())
+
+
+def test_a_refit_is_slower_learning_with_nothing_hidden() -> None:
+    whole = TrainingSettings.for_rule("interest").of_refit()
+    assert (whole.steps, whole.parts) == (TrainingSettings.for_rule("interest").refit_steps, 0)
+    assert whole.steps > 0 and whole.learning_rate == TrainingSettings.for_rule("interest").learning_rate / 2
+    assert TrainingSettings.for_rule("mean").refit_steps == 0  # artists gain nothing by it (docs/decisions.md)
 
 
 @both_rules

@@ -30,7 +30,7 @@ from app.tables import AdapterVersion, Listen, Listener, Playlist, Song, new_id
 from app.tables_imports import Import
 from tests.lm.making import peft_tensors, write_adapter
 
-HELD = {"ranks": [3], "gain": 0.5, "found": 1, "ndcg_10": 0.5, "of": 1, "within": 100}
+HELD = {"ranks": [3], "gain": 0.5, "found": 1, "ndcg_10": 0.5, "of": 1, "within": 100, "learnt_since": True}
 
 
 @pytest.fixture

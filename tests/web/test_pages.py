@@ -14,7 +14,7 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
@@ -136,6 +136,12 @@ def test_the_taste_page_shows_the_proof_and_the_way_back(me: TestClient, db: Dat
     text = me.get("/taste").text
     for words in ("Promoted", "It finds more.", "24,576", "22,000,000", "Use version 1", "Use the base"):
         assert words in text
+    since, proved = "the version learnt from the hidden songs too", f"/api/v1/taste/versions/{2:016x}/proof"
+    assert since not in text and me.get(proved).json()["learnt_since"] is False
+    with db.write() as session:
+        row = session.get_one(AdapterVersion, f"{2:016x}")
+        row.after = row.after | {"learnt_since": True}
+    assert since in me.get("/taste").text and me.get(proved).json()["learnt_since"] is True
     assert me.post("/taste/live", data={"version": f"{1:016x}"}).status_code == 303
     with db.read() as session:
         assert session.get_one(Listener, admin.id).live_version == f"{1:016x}"
@@ -163,6 +169,21 @@ def test_a_song_is_logged_by_id_and_by_name_and_can_be_searched(me: TestClient, 
     (found,) = me.get("/api/songs", params={"q": "zebra"}).json()["songs"]
     assert (found["artist"], found["title"], found["id"]) == ("Zebra Zone", "Stripes", two.json()["song"])
     assert "Stripes" in me.get("/listens").text
+
+
+def test_a_second_click_on_a_form_is_answered_as_the_first_and_logs_nothing_more(
+    me: TestClient, db: Database, songs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser without scripts sends both and shows the last answer."""
+    monkeypatch.setattr(listens, "now", lambda: 1_700_000_000)
+    form = {"song_id": str(songs[0])}
+    first, second = me.post("/listens", data=form), me.post("/listens", data=form)
+    assert (second.status_code, second.headers["location"]) == (303, first.headers["location"])
+    assert "logged=" in first.headers["location"]
+    with db.read() as session:
+        assert session.scalar(select(func.count()).select_from(Listen)) == 1
+    program = me.post("/listens", data=form, headers={"accept": "application/json"})
+    assert program.status_code == 409 and "very second" in program.text
 
 
 @pytest.mark.parametrize("ready", [True, False], ids=["lost", "never there"])

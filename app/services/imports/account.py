@@ -270,7 +270,11 @@ def _measured(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or any(name not in value for name in _MEASURES):
         raise BadInput("it lacks what was measured before and after")
     kept: dict[str, Any] = {
-        str(name)[:40]: _real(number) if isinstance(number, float) else _whole(number)
+        str(name)[:40]: number
+        if isinstance(number, bool)
+        else _real(number)
+        if isinstance(number, float)
+        else _whole(number)
         for name, number in list(value.items())[:40]
         if isinstance(number, int | float)
     }

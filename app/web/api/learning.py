@@ -83,7 +83,7 @@ def version_proof(state: Shared, who: Me, version: str) -> shapes.ProofOut:
     return shapes.ProofOut(
         version=version, of=found.of, within=found.within, before=found.before, after=found.after, low=found.low,
         high=found.high, sure=found.sure, higher=found.higher, lower=found.lower, middle_before=found.middle_before,
-        middle=found.middle, hidden=hidden,
+        middle=found.middle, learnt_since=found.learnt_since, hidden=hidden,
     )  # fmt: skip
 
 

@@ -71,7 +71,8 @@ class ProofOut(Shape):
     """A version against the base on ``of`` hidden songs: how many stood within the first ``within`` places.
 
     low, high: how many more (below zero: fewer) would be found in 95 of 100 cases, had others been hidden; ``sure``:
-    chance alone is an unlikely explanation; higher, lower: songs that rose and fell; middle: the place that half reach.
+    chance alone is an unlikely explanation; higher, lower: songs that rose and fell; middle: the place that half reach;
+    learnt_since: the version, once proved, has learnt from the hidden songs too.
     """
 
     version: str
@@ -86,6 +87,7 @@ class ProofOut(Shape):
     lower: int
     middle_before: int
     middle: int
+    learnt_since: bool
     hidden: list[HiddenSongOut]
 
 
