@@ -35,6 +35,7 @@ from app.lm.targets import OwnUnits, TargetSettings, directions, parts
 from app.lm.vectors import Snapshot
 
 _READ_TOGETHER = 24  # songs
+_REFIT_SONGS = 64  # of a step of going on: the songs are where they should be already, so some tell what all would
 _MOST_FOR_TARGETS = 50_000  # songs of the catalogue: more would hardly change a target, and they are read into RAM
 
 
@@ -63,7 +64,8 @@ class TrainingSettings:
 
     def of_refit(self) -> TrainingSettings:
         """Those of going on with all songs, when the gate has let a version live."""
-        return replace(self, steps=self.refit_steps, learning_rate=self.learning_rate / 2, parts=0)
+        songs = min(self.songs_a_step, _REFIT_SONGS)
+        return replace(self, steps=self.refit_steps, learning_rate=self.learning_rate / 2, songs_a_step=songs, parts=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,6 +238,8 @@ def test_a_network_goes_on_from_what_it_has_learnt_towards_the_bases_target(
 
 def test_a_refit_is_slower_learning_with_nothing_hidden() -> None:
     whole = TrainingSettings.for_rule("interest").of_refit()
+    assert whole.songs_a_step < TrainingSettings.for_rule("interest").songs_a_step
+    assert INTEREST.of_refit().songs_a_step == INTEREST.songs_a_step
     assert (whole.steps, whole.parts) == (TrainingSettings.for_rule("interest").refit_steps, 0)
     assert whole.steps > 0 and whole.learning_rate == TrainingSettings.for_rule("interest").learning_rate / 2
     assert TrainingSettings.for_rule("mean").refit_steps == 0  # artists gain nothing by it (docs/decisions.md)
