@@ -37,14 +37,17 @@ class HeldOut:
     learnt_since: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for a card or a page."""
-        return {
+        """Plain values for a card or a page; what never came to pass is not among them."""
+        plain = {
             **asdict(self),
             "ranks": list(self.ranks),
             "songs": list(self.songs),
             "of": len(self.ranks),
             "within": FOUND_WITHIN,
         }
+        if not self.learnt_since:
+            del plain["learnt_since"]
+        return plain
 
 
 def split(songs: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int]]:
