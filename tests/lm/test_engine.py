@@ -362,16 +362,21 @@ def test_a_version_that_may_live_learns_from_the_hidden_songs_too(
 ) -> None:
     own = [*anas, *bens]
     settings = replace(shared.training_settings(), steps=10, refit_steps=6)
-    outcomes, phases = {}, list[str]()
+    outcomes, heard = {}, list[Progress]()
     for promoted, version in ((False, KEPT), (True, LIVE)):
         decided(monkeypatch, promoted)
-        phases.clear()
-        outcomes[promoted] = shared.train(
-            ANA, version, own, seed=1, settings=settings, report=lambda p: phases.append(p.phase)
-        )
+        heard.clear()
+        outcomes[promoted] = shared.train(ANA, version, own, seed=1, settings=settings, report=heard.append)
     kept, live = outcomes[False], outcomes[True]
     hidden = len(live.after.ranks)
-    assert [phase for phase, _ in groupby(phases)] == ["reading", "learning", "evaluating", "refitting", "saving"]
+    assert [phase for phase, _ in groupby(heard, lambda told: told.phase)] == [
+        "reading",
+        "learning",
+        "evaluating",
+        "refitting",
+        "saving",
+    ]
+    assert [told.of for told in heard if told.phase == "refitting" and told.loss is None] == [len(own)]  # are read
     assert (len(kept.losses), kept.learnt_from, kept.after.learnt_since) == (10, len(own) - hidden, False)
     assert (len(live.losses), live.learnt_from, live.after.learnt_since) == (16, len(own), True)
     assert (live.before, replace(live.after, learnt_since=False)) == (kept.before, kept.after)  # measured before that

@@ -270,13 +270,7 @@ def _measured(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or any(name not in value for name in _MEASURES):
         raise BadInput("it lacks what was measured before and after")
     kept: dict[str, Any] = {
-        str(name)[:40]: number
-        if isinstance(number, bool)
-        else _real(number)
-        if isinstance(number, float)
-        else _whole(number)
-        for name, number in list(value.items())[:40]
-        if isinstance(number, int | float)
+        str(name)[:40]: _number(number) for name, number in list(value.items())[:40] if isinstance(number, int | float)
     }
     if any(name not in kept for name in _MEASURES):
         raise BadInput("what was measured before and after are no numbers")
@@ -285,6 +279,13 @@ def _measured(value: Any) -> dict[str, Any]:
     if any(rank < 1 for rank in ranks):
         raise BadInput("a hidden song's place is no number from 1 on")
     return kept | {"ranks": ranks}
+
+
+def _number(value: float) -> float:
+    """A yes or no, a whole number or another one, as it is. Raises BadInput."""
+    if isinstance(value, bool):
+        return value
+    return _real(value) if isinstance(value, float) else _whole(value)
 
 
 def _whole(value: Any) -> int:
