@@ -71,7 +71,7 @@ DATA ?= data/listening
 TASK ?= discover
 LISTENERS ?= 100
 
-bench: bench-speed bench-quality ## Both of the next two
+bench: bench-speed bench-quality ## Measure both: the next two
 
 bench-quality: install ## Measure the recommendations: make bench-quality DATA=folder TASK=discover|new-artists|newcomer|likes|ask
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --task $(TASK) --listeners $(LISTENERS) $(ARGS)

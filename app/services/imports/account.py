@@ -270,7 +270,9 @@ def _measured(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or any(name not in value for name in _MEASURES):
         raise BadInput("it lacks what was measured before and after")
     kept: dict[str, Any] = {
-        str(name)[:40]: _number(number) for name, number in list(value.items())[:40] if isinstance(number, int | float)
+        str(name)[:40]: _real(number) if isinstance(number, float) else _whole(number)
+        for name, number in list(value.items())[:40]
+        if isinstance(number, int | float)
     }
     if any(name not in kept for name in _MEASURES):
         raise BadInput("what was measured before and after are no numbers")
@@ -278,14 +280,7 @@ def _measured(value: Any) -> dict[str, Any]:
     ranks = [_whole(rank) for rank in listed[:10_000]] if isinstance(listed, list) else []
     if any(rank < 1 for rank in ranks):
         raise BadInput("a hidden song's place is no number from 1 on")
-    return kept | {"ranks": ranks}
-
-
-def _number(value: float) -> float:
-    """A yes or no, a whole number or another one, as it is. Raises BadInput."""
-    if isinstance(value, bool):
-        return value
-    return _real(value) if isinstance(value, float) else _whole(value)
+    return kept | {"ranks": ranks} | ({"learnt_since": True} if value.get("learnt_since") is True else {})
 
 
 def _whole(value: Any) -> int:
