@@ -275,8 +275,9 @@ def model_show(shell: Shell) -> None:
     base, facts = engine.base, engine.facts()
     shown = {
         "id": base.files.name, "sha256": base.files.weights_sha256, "licence": base.files.licence,
-        "fingerprint": base.fingerprint, "music_adapter": base.music, "pooling": base.architecture.pooling,
-        "dimension": base.dimension, "targets": base.targets, **facts.as_dict(), "encoded": engine.encoded(),
+        "fingerprint": base.fingerprint, "music_adapter": base.music, "words": len(base.vocabulary or ()),
+        "pooling": base.architecture.pooling, "dimension": base.dimension, "targets": base.targets,
+        **facts.as_dict(), "encoded": engine.encoded(),
     }  # fmt: skip
     shell.say(shown, "\n".join(f"{key:22} {value}" for key, value in shown.items()))
 

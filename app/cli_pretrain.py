@@ -41,6 +41,9 @@ _HELP = {
     "precision": "How to compute; auto: bfloat16 where the processor has it.",
     "licences": "What the card says of a directory's licence.",
     "threads": "Numeric threads on the CPU; 0: torch's choice.",
+    "steps": "Steps of the LoRA; 0 leaves it as --from has it, and makes words alone.",
+    "teachers": "Teachers from as many seeds, whose mean is taught.",
+    "least": "Listeners, playlists or neighbourhoods that an artist with a word is in; 0: no words.",
 }
 _PRECISIONS = ["auto", "bfloat16", "float32"]
 
@@ -48,8 +51,10 @@ _PRECISIONS = ["auto", "bfloat16", "float32"]
 @click.option("--data", type=click.Path(path_type=Path), multiple=True, help=_HELP["data"])
 @click.option("--out", type=click.Path(path_type=Path), required=True, help=_HELP["out"])
 @click.option("--from", "start", type=click.Path(path_type=Path, exists=True, file_okay=False), help=_HELP["from"])
-@click.option("--steps", type=click.IntRange(1), default=800, show_default=True, help="Steps of the LoRA.")
-@click.option("--teacher-steps", type=click.IntRange(1), default=400, show_default=True, help="Steps of the teacher.")
+@click.option("--steps", type=click.IntRange(0), default=800, show_default=True, help=_HELP["steps"])
+@click.option("--teacher-steps", type=click.IntRange(1), default=400, show_default=True, help="Steps of a teacher.")
+@click.option("--teachers", type=click.IntRange(1), default=1, show_default=True, help=_HELP["teachers"])
+@click.option("--least-groups", type=click.IntRange(0), default=3, show_default=True, help=_HELP["least"])
 @click.option(
     "--texts", type=click.IntRange(1), default=256, show_default=True, help="Texts that the LoRA sees a step."
 )
@@ -77,7 +82,7 @@ def pretrain(shell: Shell, data: Sequence[Path], out: Path, **given: Any) -> Non
     precision = given["precision"]
     settings = pretraining.PretrainSettings(
         steps=given["steps"], teacher_steps=given["teacher_steps"], minutes=given["minutes"], rank=given["rank"],
-        texts_a_step=given["texts"],
+        texts_a_step=given["texts"], teachers=given["teachers"], least_groups=given["least_groups"],
         seed=given["seed"],
         precision=pretraining.best_precision(device) if precision == "auto" else precision,
     )  # fmt: skip
@@ -92,9 +97,10 @@ def pretrain(shell: Shell, data: Sequence[Path], out: Path, **given: Any) -> Non
     pretraining_card.write(out, base.files.name, sources, settings, done, licences, folder)
     facts = {
         "out": str(out), "steps": done.steps, "teacher_steps": done.teacher_steps, "seconds": round(done.seconds, 1),
-        "precision": done.precision, "device": done.device, "bytes": done.bytes, **done.world, **done.checks,
+        "precision": done.precision, "device": done.device, "bytes": done.bytes, "words": done.words,
+        **done.world, **done.checks,
     }  # fmt: skip
-    words = [f"{out} is written: {done.bytes:,} bytes, {done.steps} steps, {done.seconds:.0f} s."]
+    words = [f"{out} is written: {done.bytes:,} bytes, {done.steps} steps, {done.words} words, {done.seconds:.0f} s."]
     words += [f"  {name}: {done.checks['before'][name]} → {value}" for name, value in done.checks["after"].items()]
     shell.say(facts, "\n".join(words))
 

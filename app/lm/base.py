@@ -29,6 +29,8 @@ from app.lm.locate import BaseFiles
 from app.lm.precision import Precision, in_bfloat16, measured
 from app.lm.side_by_side import SideBySide
 from app.lm.song_text import TEXT_FORMAT
+from app.lm.stand_ins import Inject, Reached, Stop, like
+from app.lm.vocabulary import Vocabulary, reads_words
 
 MAX_TOKENS = 64
 _LOWER_BYTES = 64 << 20  # about 2,000 songs
@@ -64,40 +66,21 @@ class Lower:
         return Lower(self.hidden[indices, :longest], self.input_ids[indices, :longest], self.mask[indices, :longest])
 
 
-class _Inject(nn.Module):
-    """Stands in for a layer below the adapted ones: returns cached activations, or passes on what it is given."""
-
-    def __init__(self, in_tuple: bool) -> None:
-        super().__init__()
-        self.hidden: Tensor | None = None
-        self.in_tuple = in_tuple
-
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        result = self.hidden if self.hidden is not None else hidden_states
-        return (result,) if self.in_tuple else result
-
-
-class _Reached(Exception):
-    """Ends a forward pass at the first adapted layer, carrying what that layer would have read."""
-
-    def __init__(self, hidden: Tensor) -> None:
-        self.hidden = hidden
-
-
-class _Stop(nn.Module):
-    """Stands where the first adapted layer was and ends the forward pass there."""
-
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        raise _Reached(hidden_states)
-
-
 class Base:
     """A loaded, frozen base. Safe to share between threads: no method changes its state.
 
     Create with ``load``. ``fingerprint`` identifies weights and every setting that changes a vector.
     """
 
-    def __init__(self, files: BaseFiles, network: nn.Module, tokenizer: Any, top_layers: int, music: str) -> None:
+    def __init__(
+        self,
+        files: BaseFiles,
+        network: nn.Module,
+        tokenizer: Any,
+        top_layers: int,
+        music: str,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
         self.files = files
         self.network = network.eval().requires_grad_(False)
         self.tokenizer = tokenizer
@@ -107,6 +90,8 @@ class Base:
         self.music = music
         self.dimension = self.architecture.hidden_size
         self.parameters = sum(p.numel() for p in network.parameters())
+        self.vocabulary = vocabulary
+        self._first_word = reads_words(network, tokenizer, vocabulary) if vocabulary is not None else 0
         settings = {
             "weights": files.weights_sha256,
             "files": files.settings_sha256(),
@@ -115,6 +100,8 @@ class Base:
             "max_tokens": MAX_TOKENS,
             "text": TEXT_FORMAT,
         }
+        if vocabulary is not None:
+            settings["vocabulary"] = vocabulary.sha256
         self.fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         self.lower_kept: Kept[Lower] = Kept(_LOWER_BYTES)
         self._ids([""])  # sets the truncation, once: from here on no call changes the tokenizer
@@ -125,7 +112,7 @@ class Base:
         layers = self._layers(self._lower)
         first = self.architecture.layer_count - self.top_layers
         for index in range(first, self.architecture.layer_count):
-            layers[index] = _like(_Stop(), layers[index])
+            layers[index] = like(Stop(), layers[index])
 
     # -- the two halves -------------------------------------------------------------------------
 
@@ -133,6 +120,10 @@ class Base:
         """The tokens of each text, unpadded. Fast tokenizers keep padding as state of their own, so that a thread that
         asks for it pads another's texts: nobody asks."""
         ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        if self.vocabulary is not None:
+            for row, word in zip(ids, map(self.vocabulary.find, texts), strict=True):
+                if word is not None:
+                    row[0] = self._first_word + word
         return ids
 
     def _ids_of_many(self, texts: Sequence[str]) -> list[list[int]]:
@@ -179,7 +170,7 @@ class Base:
         """The same for texts that are tokens already, both (B, T)."""
         try:
             self._lower(input_ids=input_ids, attention_mask=mask)
-        except _Reached as reached:
+        except Reached as reached:
             return Lower(reached.hidden, input_ids, mask)
         raise BaseUnsupported(f"{self.files.name}: the forward pass never reached its top {self.top_layers} layers")
 
@@ -200,7 +191,7 @@ class Base:
         layers = self._layers(upper)
         in_tuple = self._layer_returns_tuple()
         for index in range(self.architecture.layer_count - self.top_layers):
-            layers[index] = _like(_Inject(in_tuple), layers[index])
+            layers[index] = like(Inject(in_tuple), layers[index])
         return upper
 
     def _layer_returns_tuple(self) -> bool:
@@ -221,7 +212,7 @@ class Base:
 
         One thread at a time for one ``network``: the slot bank holds a lock around it, the trainer has its own.
         """
-        injecting = next((m for m in network.modules() if isinstance(m, _Inject)), None)
+        injecting = next((m for m in network.modules() if isinstance(m, Inject)), None)
         if injecting is not None:
             injecting.hidden = lower.hidden
         try:
@@ -229,10 +220,10 @@ class Base:
         finally:
             if injecting is not None:
                 injecting.hidden = None
-        return self.pool(output.last_hidden_state, lower.mask)
+        return self.pool(output.last_hidden_state, lower.mask, lower.input_ids)
 
-    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, H) and (B, T) to unit vectors (B, H)."""
+    def pool(self, hidden: Tensor, mask: Tensor, input_ids: Tensor | None = None) -> Tensor:
+        """(B, T, H) and (B, T) to unit vectors (B, H); input_ids, (B, T), say which words the texts begin with."""
         hidden = hidden.float()  # a sum in bfloat16 would cost more digits than all layers do
         if self.architecture.pooling == "cls":
             pooled = hidden[:, 0]
@@ -242,7 +233,10 @@ class Base:
         else:
             weights = mask.unsqueeze(-1).to(hidden.dtype)
             pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
-        return nn.functional.normalize(pooled, dim=-1)
+        vectors = nn.functional.normalize(pooled, dim=-1)
+        if self.vocabulary is None or input_ids is None:
+            return vectors
+        return self.vocabulary.add(vectors, input_ids[:, 0] - self._first_word)
 
     def encode(self, texts: Sequence[str], batch: int = 64) -> Tensor:
         """Unit vectors (n, D) float32 of texts with no adapter, in the order given."""
@@ -275,14 +269,14 @@ class Base:
     @torch.inference_mode()
     def _read(self, network: nn.Module, rows: list[int], input_ids: Tensor, mask: Tensor) -> tuple[list[int], Tensor]:
         hidden = network(input_ids=input_ids, attention_mask=mask).last_hidden_state
-        return rows, self.pool(hidden, mask).cpu()
+        return rows, self.pool(hidden, mask, input_ids).cpu()
 
     @torch.inference_mode()
     def _read_whole(self, group: Group) -> tuple[list[int], Tensor]:
         """The same in bfloat16 and without padding, so that there is nothing to leave out of attention."""
         assert self._fast is not None
         rows, input_ids, mask = group
-        return rows, self.pool(self._fast(input_ids=input_ids).last_hidden_state, mask).cpu()
+        return rows, self.pool(self._fast(input_ids=input_ids).last_hidden_state, mask, input_ids).cpu()
 
     def weights_digest(self) -> str:
         """sha256 over every tensor of the network: what the test of "training leaves the base alone" compares."""
@@ -291,13 +285,6 @@ class Base:
             digest.update(name.encode())
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-
-def _like(stand_in: nn.Module, layer: nn.Module) -> nn.Module:
-    """Give a stand-in what some decoders (Qwen) look up on each layer before they call it."""
-    if hasattr(layer, "attention_type"):
-        stand_in.attention_type = layer.attention_type
-    return stand_in
 
 
 def _leave_scipy_out() -> None:
@@ -313,7 +300,7 @@ def _leave_scipy_out() -> None:
 def load(files: BaseFiles, *, top_layers: int = 1, music_folder: Path | None = None) -> Base:
     """Load a base from its files, in float32, without touching the network.
 
-    ``music_folder`` holds the music adapter to fold in. Raises BaseMissing or BaseAltered.
+    ``music_folder`` holds the music adapter to fold in, and perhaps a vocabulary. Raises BaseMissing or BaseAltered.
     """
     _leave_scipy_out()
     from safetensors import SafetensorError
@@ -341,9 +328,10 @@ def load(files: BaseFiles, *, top_layers: int = 1, music_folder: Path | None = N
     network.name_or_path = network.config._name_or_path = files.name  # PEFT writes it into adapter_config.json
     if hasattr(network.config, "use_cache"):
         network.config.use_cache = False
-    music = "none"
+    music, vocabulary = "none", None
     if music_folder is not None:
         from app.lm.music import fold_in
 
         network, music = fold_in(network, music_folder)
-    return Base(files, network, tokenizer, top_layers, music)
+        vocabulary = Vocabulary.beside(music_folder)
+    return Base(files, network, tokenizer, top_layers, music, vocabulary)

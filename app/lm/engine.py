@@ -118,6 +118,10 @@ class Engine(Views):
         """How many songs have a catalogue vector."""
         return len(self.vectors.snapshot().ids)
 
+    def word(self, text: str) -> int | None:
+        """Which word of the base's domain vocabulary a song text has."""
+        return None if self.base.vocabulary is None else self.base.vocabulary.find(text)
+
     # -- adapters -------------------------------------------------------------------------------
 
     def facts(self) -> LoraFacts:
@@ -268,8 +272,8 @@ class Engine(Views):
     ) -> Outcome:
         """Train a new version on one listener's songs, measure it on the hidden ones, and write it to disk.
 
-        start: an adapter to begin with, such as the circle's. Once the gate has said yes, a version of a catalogue of
-        songs goes on with the hidden ones too. Nothing is live afterwards: that is the caller's. Raises Cancelled.
+        start: an adapter to begin with, such as the circle's. Once the gate has said yes, a version goes on with
+        the hidden songs too. Nothing is live afterwards: that is the caller's. Raises Cancelled.
         """
         started, snapshot = time.monotonic(), self.vectors.snapshot()
         settings = settings or self.training_settings()

@@ -1,7 +1,8 @@
-"""Teach the base music: `earshot pretrain`. A teacher of artist vectors first, then a LoRA distilled from it.
+"""Teach the base music: `earshot pretrain`. A teacher of artist vectors first, then a LoRA distilled from it and words.
 
 Three phases, each of which survives a kill: read every artist's texts with the untaught base; train the teacher through
-the personal solve; distil it into a LoRA on the top layers. Same data, settings, seed and machine: same adapter.
+the personal solve, or several whose mean teaches; distil it into a LoRA on the top layers. What the LoRA could not
+carry of single artists becomes a vocabulary. Same data, settings, seed and machine: same adapter.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch.nn.functional import normalize
 
 from app.errors import BadInput
 from app.lm.base import Base
-from app.lm.pretraining_checkpoint import Checkpoints
+from app.lm.pretraining_checkpoint import Checkpoints, write_whole
 from app.lm.pretraining_data import Source
 from app.lm.pretraining_start import Start
 from app.lm.pretraining_student import Student, learn, means_of, plain_attention, rate
@@ -38,7 +39,10 @@ from app.lm.pretraining_teacher import (
     teach,
 )
 from app.lm.pretraining_wishes import Wishes
+from app.lm.pretraining_words import LEAST_GROUPS, words_of
 from app.lm.pretraining_world import Texts, World, neighbour_pairs, probes, world_of
+from app.lm.vocabulary import FILE as VOCABULARY
+from app.lm.vocabulary import has_first_token, packed
 
 Precision = Literal["bfloat16", "float32"]
 Report = Callable[[str, int, int, float], None]
@@ -46,6 +50,7 @@ Report = Callable[[str, int, int, float], None]
 LAYERS = 3
 _READ, _TEACH, _LEARN, _CHECK = range(4)
 _TIMED = 4
+_APART = 1_000_003  # between the seeds of two teachers
 _TEACHER_TIME = 0.25
 _ENTRIES = 0.58  # share of a second round's texts that are of artists' own entries; the rest are songs
 _FOR_MIDDLE = 512  # texts to tell the middle of all songs by
@@ -53,7 +58,10 @@ _FOR_MIDDLE = 512  # texts to tell the middle of all songs by
 
 @dataclass(frozen=True, slots=True)
 class PretrainSettings:
-    """Budget and shape. minutes > 0 sets both numbers of steps by the machine's speed, once, at the start."""
+    """Budget and shape. minutes > 0 sets both numbers of steps by the machine's speed, once, at the start.
+
+    teachers: how many, each from another seed; least_groups: that an artist with a word is in, 0 for no words.
+    """
 
     steps: int = 800
     teacher_steps: int = 400
@@ -63,6 +71,8 @@ class PretrainSettings:
     seed: int = 0
     precision: Precision = "float32"
     save_every: int = 20
+    teachers: int = 1
+    least_groups: int = LEAST_GROUPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,7 @@ class Pretrained:
     checks: dict[str, dict[str, float]]
     seconds: float
     bytes: int
+    words: int = 0
 
 
 def best_precision(device: torch.device) -> Precision:
@@ -121,20 +132,31 @@ def pretrain(
             _set_middle(start, student, texts, random(_READ, 1), autocast)
         written = probes(world, range(len(world.names)), random(_READ, 0), entries=start is not None)
         features = _features(reader, written, run, settings, report).to(device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            teacher = Teacher(features).to(device)
         solve_share = SOLVE_SHARE if start is None else SOLVE_ALONE
-        teacher_steps = _train_teacher(teacher, world, run, settings, random, autocast, report, solve_share)
-        teacher.requires_grad_(False)
-        targets = teacher.vectors(torch.arange(len(world.names), device=device))
+        taught = []
+        for number in range(settings.teachers):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(settings.seed + number)
+                teacher = Teacher(features).to(device)
+            seeded = partial(_random, settings.seed + number * _APART)
+            phase = f"teacher {number + 1}" if number else "teacher"
+            teacher_steps = _train_teacher(teacher, world, run, settings, seeded, autocast, report, solve_share, phase)
+            teacher.requires_grad_(False)
+            taught.append(teacher.vectors(torch.arange(len(world.names), device=device)))
+        targets = normalize(torch.stack(taught).mean(0), dim=-1) if len(taught) > 1 else taught[0]
         factor = directions_that_matter(teacher, world, random(_TEACH, -1))
         before = _check(student, world, targets.cpu(), random, autocast)
         wishes = None if start is None else Wishes(world, targets.cpu())
         steps = _train_student(student, texts, targets, factor, run, settings, random, autocast, report, wishes)
         after = _check(student, world, targets.cpu(), random, autocast)
+        least = settings.least_groups if has_first_token(base.tokenizer) else 0
+        words = words_of(student, world, written, targets, least, autocast) if least else {}
     out.mkdir(parents=True, exist_ok=True)
     student.save(out)
+    if words:
+        write_whole(out / VOCABULARY, packed(words))
+    else:
+        (out / VOCABULARY).unlink(missing_ok=True)
     shutil.rmtree(run.folder)
     return Pretrained(
         world={
@@ -150,6 +172,7 @@ def pretrain(
         checks={"before": before, "after": after},
         seconds=time.monotonic() - started,
         bytes=(out / "adapter_model.safetensors").stat().st_size,
+        words=len(words),
     )
 
 
@@ -212,6 +235,7 @@ def _train_teacher(
     autocast: Callable[[], torch.autocast],
     report: Report,
     solve_share: float,
+    phase: str,
 ) -> int:
     def step_once(step: int) -> float:
         loss = teach(teacher, world, random(_TEACH, step), autocast, solve_share)
@@ -219,16 +243,17 @@ def _train_teacher(
         return float(loss.detach())
 
     optimiser = optimiser_of(teacher)
-    steps = _budget(run, "teacher", settings.teacher_steps, settings.minutes * _TEACHER_TIME, step_once, teacher)
-    done = run.resume("teacher", teacher, optimiser)
+    minutes = settings.minutes * _TEACHER_TIME / settings.teachers
+    steps = _budget(run, phase, settings.teacher_steps, minutes, step_once, teacher)
+    done = run.resume(phase, teacher, optimiser)
     for step in range(done, steps):
         set_rates(optimiser, step, steps)
         optimiser.zero_grad()
         loss = step_once(step)
         optimiser.step()
-        report("teacher", step + 1, steps, loss)
+        report(phase, step + 1, steps, loss)
         if (step + 1) % settings.save_every == 0 or step + 1 == steps:
-            run.save_step("teacher", step + 1, dict(teacher.named_parameters()), optimiser)
+            run.save_step(phase, step + 1, dict(teacher.named_parameters()), optimiser)
     return steps
 
 

@@ -9,6 +9,7 @@ from app.lm.locate import sha256_of
 from app.lm.pretraining import LAYERS, Pretrained, PretrainSettings
 from app.lm.pretraining_checkpoint import write_whole
 from app.lm.pretraining_data import Source
+from app.lm.vocabulary import FILE as VOCABULARY
 
 CARD, LISTENERS = "MODEL_CARD.md", "listeners.txt"
 
@@ -71,6 +72,13 @@ def _card(
         f"{licences.get(s.name, _unstated(s))} |"
         for s in sources
     )
+    words = ""
+    if done.words:
+        words = (
+            f"\n`{VOCABULARY}` beside it has {done.words:,} words: what the LoRA could not carry of single artists,\n"
+            f"for those in {settings.least_groups} listeners, playlists or neighbourhoods at least. Names are kept as "
+            f"digests.\nsha256: `{sha256_of(out / VOCABULARY)}`\n"
+        )
     before, after = done.checks["before"], done.checks["after"]
     checks = "\n".join(f"| {name} | {before.get(name, '')} | {value} |" for name, value in after.items())
     from_words = f" --from models/{start.name}" if start else ""
@@ -85,7 +93,7 @@ that teaches `{base}` which artists belong together. Earshot folds it into the b
 `EARSHOT_MUSIC_ADAPTER` chooses.
 
 sha256 of adapter_model.safetensors: `{sha256_of(out / "adapter_model.safetensors")}`
-{went_on}
+{words}{went_on}
 ## Data
 
 | source | songs and artists | learnt from | listeners learnt from | listeners left out | licence, as stated |
@@ -104,7 +112,7 @@ unseen artists can be reported apart (those where the sha256 of "unseen" and the
 
 ## Numbers of the run
 
-{done.teacher_steps} steps of the teacher, {done.steps} of the LoRA with {settings.texts_a_step} texts each,
+{done.teacher_steps} steps of {_teachers(settings)}, {done.steps} of the LoRA with {settings.texts_a_step} texts each,
 seed {settings.seed}, {done.precision} on {done.device}; the last start of the command took {done.seconds:.0f} s.
 
 | by the artist's name alone | untaught base | with this adapter |
@@ -117,13 +125,18 @@ random (0.5 is chance). Unseen artists' texts were never trained on; what the te
 ## How to rebuild it
 
 `earshot pretrain{data_words} --out models/{out.name} --steps {done.steps} --teacher-steps {done.teacher_steps}
---texts {settings.texts_a_step} --rank {settings.rank} --seed {settings.seed} --precision {done.precision}`, with
-directories in the plain format of those names. The same data, seed, machine and number of threads give the same file.
+--teachers {settings.teachers} --least-groups {settings.least_groups} --texts {settings.texts_a_step}
+--rank {settings.rank} --seed {settings.seed} --precision {done.precision}`, with directories in the plain format
+of those names. The same data, seed, machine and number of threads give the same files.
 
 ## How to build one from ListenBrainz
 
 {LISTENBRAINZ}
 """
+
+
+def _teachers(settings: PretrainSettings) -> str:
+    return "the teacher" if settings.teachers == 1 else f"each of {settings.teachers} teachers"
 
 
 def _groups(source: Source) -> str:

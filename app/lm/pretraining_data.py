@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.errors import BadInput
+from app.lm.song_text import artist_key
 
 HELD_BACK = 52  # of 256
 SMALLEST_GROUP = 5
@@ -71,12 +72,6 @@ def mark(listener: str, songs: Sequence[str]) -> str:
     Ids alone would not do: those of different sets are often the same small numbers.
     """
     return hashlib.sha256("\n".join([listener, *sorted(songs)]).encode()).hexdigest()[:8]
-
-
-def artist_key(artist: str) -> str:
-    """One spelling of an artist: case folded, single spaces, no leading "the"."""
-    folded = " ".join(artist.casefold().split())
-    return folded.removeprefix("the ") or folded
 
 
 def read_directory(folder: Path) -> Source:

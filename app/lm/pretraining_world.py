@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.lm.pretraining_data import SMALLEST_GROUP, Kind, Piece, Source, artist_key
-from app.lm.song_text import song_text
+from app.lm.pretraining_data import SMALLEST_GROUP, Kind, Piece, Source
+from app.lm.song_text import artist_key, song_text
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

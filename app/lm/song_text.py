@@ -7,6 +7,7 @@ from typing import Protocol
 
 # Part of the base's fingerprint: changing how a song is written means encoding the catalogue again.
 TEXT_FORMAT = "title by artist. genres, moods. year / 1"
+BY, PART = " by ", ". "
 _LONGEST = 300
 
 
@@ -18,9 +19,15 @@ def song_text(
     >>> song_text("Nina Simone", "Sinnerman", ["jazz"], ["driving"], 1965)
     'Sinnerman by Nina Simone. jazz, driving. 1965'
     """
-    head = f"{title} by {artist}" if title else artist
+    head = f"{title}{BY}{artist}" if title else artist
     parts = [head[:_LONGEST], ", ".join([*genres, *moods])[:_LONGEST], str(year) if year else ""]
-    return ". ".join(part for part in parts if part)
+    return PART.join(part for part in parts if part)
+
+
+def artist_key(artist: str) -> str:
+    """One spelling of an artist: case folded, single spaces, no leading "the"."""
+    folded = " ".join(artist.casefold().split())
+    return folded.removeprefix("the ") or folded
 
 
 class SongText(Protocol):

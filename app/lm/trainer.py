@@ -58,9 +58,9 @@ class TrainingSettings:
     @classmethod
     def for_rule(cls, rule: Rule, rank: int = 8, *, taught: bool = True) -> TrainingSettings:
         """The settings that were measured best for a ranking rule, on a base with or without a music adapter."""
-        rate, steps, refit = (1e-2, 12, 0) if rule == "mean" else (1.5e-2, 20, 8)
+        rate, steps = (1e-2, 12) if rule == "mean" else (1.5e-2, 20)
         target = TargetSettings.for_base(taught=taught)
-        return cls(rule, rank, 2 * rank, learning_rate=rate, steps=steps, refit_steps=refit, target=target)
+        return cls(rule, rank, 2 * rank, learning_rate=rate, steps=steps, refit_steps=8, target=target)
 
     def of_refit(self) -> TrainingSettings:
         """Those of going on with all songs, when the gate has let a version live."""

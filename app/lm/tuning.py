@@ -22,10 +22,10 @@ from app.errors import BadInput
 from app.lm import evaluation, ranking, tuned
 from app.lm.activations import read_by
 from app.lm.base import Base
-from app.lm.pretraining_data import Group, Piece, artist_key, held_back
+from app.lm.pretraining_data import Group, Piece, held_back
 from app.lm.pretraining_world import MOST_TAGS
 from app.lm.ranking import Rule
-from app.lm.song_text import song_text
+from app.lm.song_text import artist_key, song_text
 from app.lm.targets import TargetSettings, of_means
 from app.lm.trainer import Trainer, TrainingSettings, TrainingSongs
 from app.lm.vectors import Floats, Snapshot, unit

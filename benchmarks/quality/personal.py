@@ -30,7 +30,7 @@ class Personal:
 def personal(engine: Engine, case: Case, own: Sequence[Own], off: Floats, least: int) -> Personal:
     """Retrain one listener; ``off`` are the scores with the adapter off. Nothing is left on disk.
 
-    Below ``least`` liked songs the product does not train; the ungated row does wherever the engine can.
+    Below ``least`` songs logged the product does not train; the ungated row does wherever the engine can.
     """
     listener = f"{number_of('listener', case.key):016x}"
     version = f"{0:016x}"
@@ -44,5 +44,5 @@ def personal(engine: Engine, case: Case, own: Sequence[Own], off: Floats, least:
     finally:
         engine.forget(listener)
         shutil.rmtree(folder, ignore_errors=True)
-    promoted = outcome.verdict.promoted and len(case.liked) >= least
+    promoted = outcome.verdict.promoted and case.logged >= least
     return Personal(on, on if promoted else off, promoted, outcome.seconds)

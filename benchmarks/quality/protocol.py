@@ -51,6 +51,12 @@ class Case:
         """Known songs that are liked, in row order."""
         return sorted(song for song, weight in self.known.items() if weight > 0)
 
+    @property
+    def logged(self) -> int:
+        """Different songs that the product would count as logged (services/listens.songs_liked): a song that was rated
+        low was played all the same, one that was only said to be disliked was not."""
+        return len(self.known) if self.wrong else len(self.liked)
+
 
 @dataclass(frozen=True, slots=True)
 class Questions:

@@ -75,7 +75,7 @@ def row_name(name: str, regime: str | None) -> str:
 class Bench:
     """Everything one run needs. generic: an engine whose base has no music adapter (the same engine if there is none).
 
-    least: liked songs that a retrain of the product needs.
+    least: songs logged that a retrain of the product needs.
     """
 
     data: Dataset

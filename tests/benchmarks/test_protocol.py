@@ -63,6 +63,7 @@ def test_likes_are_learnt_in_time_order_and_dislikes_weigh_below_zero(folder: Pa
         times = {x.song: x.at or 0.0 for x in found.listens[case.group]}
         assert max(times[s] for s in case.known) <= min(times[s] for s in (*case.hidden, *case.wrong))
         assert any(weight < 0 for weight in case.known.values())
+        assert case.logged == len(case.known) > len(case.liked), "a song that was rated low was played all the same"
 
 
 def test_a_circle_has_friends_first_and_nobody_twice(folder: Path) -> None:
@@ -83,6 +84,7 @@ def test_in_dialogues_only_the_past_is_known_and_the_own_goal_is_never_seen(tmp_
     first, second, _ = [case for case in asked.cases if case.group == "d0"]
     assert not first.known and len(first.hidden) == 10 and first.wish == ("some jazz please",)
     assert len(second.liked) == 3 and len(second.hidden) == 7 and len(second.wish) == 2
+    assert second.logged == 3 < len(second.known), "what was only said to be disliked was never played"
     assert "d0" not in asked.crowd(second)
     assert asked.circle(second)["d0"] == second.liked
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from sets import MakeBench, write_dialogues
 
-from benchmarks.quality import reporting, running
+from app.lm import evaluation
+from benchmarks.quality import reporting, running, towers
 from benchmarks.quality.collaborative import als, item_knn, noise, popularity
 from benchmarks.quality.measures import bootstrap, gain, measure
+from benchmarks.quality.personal import personal
 from benchmarks.quality.protocol import Case
 from benchmarks.quality.resuming import Results
 from benchmarks.quality.words import Bm25
@@ -84,6 +86,19 @@ def test_nothing_is_left_of_the_measured_adapters(make_bench: MakeBench, folder:
     records = running.run(bench, bench.questions.cases[:1], bench.results(tmp_path), quiet=True)
     assert records[0]["promoted"] is not None
     assert not list(bench.engine.store.root.glob("*"))
+
+
+def test_no_version_goes_live_below_the_products_least_number_of_songs(
+    make_bench: MakeBench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "gate", lambda *_: evaluation.Verdict(True, 1.0, 1.0, 1.0, ""))
+    bench = make_bench(folder, "likes")
+    case = bench.questions.cases[0]
+    own, off = towers.own_of(case, bench.data.songs), np.zeros(len(bench.data.songs), np.float32)
+    enough, more = (personal(bench.engine, case, own, off, least) for least in (case.logged, case.logged + 1))
+    assert enough.promoted and not more.promoted
+    assert np.array_equal(enough.gated, enough.ungated) and np.array_equal(more.gated, off)
+    np.testing.assert_array_equal(more.ungated, enough.ungated)
 
 
 def test_a_line_that_is_no_record_ends_what_is_kept(tmp_path: Path) -> None:

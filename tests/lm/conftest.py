@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from transformers import BertConfig
 
 from app.lm.base import Base
 
-from .making import load_folder, save_tiny_base, shape_of_base
+from .making import begins_texts, load_folder, save_tiny_base, shape_of_base
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,11 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(tiny_folder: Path) -> Base:
     """The tiny random BERT, loaded."""
     return load_folder(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def first_token_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same on disk, with a tokenizer that puts a token first, in whose place a word may stand."""
+    folder = tmp_path_factory.mktemp("first") / "base"
+    shutil.copytree(tiny_folder, folder)
+    return begins_texts(folder)

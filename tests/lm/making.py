@@ -13,6 +13,7 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerFast
 
@@ -75,6 +76,18 @@ def save_tiny_base(folder: Path, config: PretrainedConfig, seed: int = 0) -> Pat
     return folder
 
 
+def begins_texts(folder: Path) -> Path:
+    """Have a tiny base's tokenizer put a token first and one last, as BERT's does."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ends = [(name, tokenizer.token_to_id(name)) for name in ("<s>", "</s>")]
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings |= {"cls_token": "<s>", "sep_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder
+
+
 def load_folder(folder: Path, **more: Any) -> Base:
     """A base by its folder, as EARSHOT_BASE_MODEL names it."""
     return load(locate(NOWHERE, str(folder)), **more)
@@ -106,7 +119,7 @@ def merged(base: Base, lora: LoraTensors) -> Base:
         assert isinstance(module, torch.nn.Linear)
         with torch.no_grad():
             module.weight += (lora.a[name] @ lora.b[name]).T
-    return Base(base.files, network, base.tokenizer, base.top_layers, base.music)
+    return Base(base.files, network, base.tokenizer, base.top_layers, base.music, base.vocabulary)
 
 
 def peft_with_random_lora(network: Any, targets: Sequence[str], rank: int, seed: int, alpha: int = 16) -> Any:

@@ -12,13 +12,13 @@ from app.errors import BadInput
 from app.lm.pretraining_data import (
     ArtistFacts,
     Piece,
-    artist_key,
     held_back,
     mark,
     read_directory,
     source_of_facts,
 )
 from app.lm.pretraining_world import FORMS, Texts, form_of, neighbour_pairs, world_of
+from app.lm.song_text import artist_key
 
 KEPT = next(f"u{i}" for i in range(1000) if not held_back(f"u{i}"))
 HELD = next(f"u{i}" for i in range(1000) if held_back(f"u{i}"))

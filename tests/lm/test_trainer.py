@@ -242,7 +242,7 @@ def test_a_refit_is_slower_learning_with_nothing_hidden() -> None:
     assert INTEREST.of_refit().songs_a_step == INTEREST.songs_a_step
     assert (whole.steps, whole.parts) == (TrainingSettings.for_rule("interest").refit_steps, 0)
     assert whole.steps > 0 and whole.learning_rate == TrainingSettings.for_rule("interest").learning_rate / 2
-    assert TrainingSettings.for_rule("mean").refit_steps == 0  # artists gain nothing by it (docs/decisions.md)
+    assert TrainingSettings.for_rule("mean").refit_steps == whole.steps  # artists gain by it since words are known
 
 
 @both_rules

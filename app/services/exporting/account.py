@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PART = 5_000
 _MAX_TOKENS = 64
+_VOCABULARY = "vocabulary.safetensors"
 
 
 def account_zip(
@@ -53,7 +54,7 @@ def _fill(archive: ZipFile, db: Session, engine: Engine, kinds: EngineTypes, who
     facts["versions"] = [version for version in facts["versions"] if _put_version(archive, engine, who.id, version)]
     live = next((v["folder"] for v in facts["versions"] if v["live"]), "")
     code = ten_lines(
-        base=engine.base.files.name, music=music is not None, adapter=live,
+        base=engine.base.files.name, music=music is not None, words=engine.base.vocabulary is not None, adapter=live,
         pooling=engine.base.architecture.pooling, rule=engine.settings.rule, max_tokens=_MAX_TOKENS,
     )  # fmt: skip
     archive.writestr("README.md", readme(facts, code))
@@ -66,10 +67,11 @@ def _fill(archive: ZipFile, db: Session, engine: Engine, kinds: EngineTypes, who
     for table, lines in rows.every(db, who.id):
         _stream(archive, f"rows/{table}.jsonl", lines)
     own = history.read(db, who.id, kinds.song_text).own(db, kinds.song_text, kinds.own)
-    _stream(archive, "own.jsonl", (listening.line_of({"text": o.text, "weight": o.weight}) for o in own))
-    _stream(archive, "catalogue.jsonl", _catalogue(db, kinds.song_text))
+    _stream(archive, "own.jsonl", (listening.line_of({**_read(engine, o.text), "weight": o.weight}) for o in own))
+    _stream(archive, "catalogue.jsonl", _catalogue(db, engine, kinds.song_text))
     if music is not None:
-        for name in ("adapter_model.safetensors", "adapter_config.json"):
+        words = [_VOCABULARY] if engine.base.vocabulary is not None else []
+        for name in ("adapter_model.safetensors", "adapter_config.json", *words):
             archive.write(music / name, f"music/{name}")
 
 
@@ -79,13 +81,19 @@ def _stream(archive: ZipFile, name: str, parts: Iterable[bytes]) -> None:
             entry.write(part)
 
 
-def _catalogue(db: Session, write_text: SongText) -> Iterable[bytes]:
+def _read(engine: Engine, text: str) -> dict[str, Any]:
+    """A text as the model reads it: with the word of the domain vocabulary that it has, if any."""
+    word = engine.word(text)
+    return {"text": text} if word is None else {"text": text, "word": word}
+
+
+def _catalogue(db: Session, engine: Engine, write_text: SongText) -> Iterable[bytes]:
     columns = select(Song.id, Song.artist, Song.title, Song.genres, Song.moods, Song.year).order_by(Song.id)
     last = 0
     while rows := db.execute(columns.where(Song.id > last).limit(_PART)).all():
         for row in rows:
             text = write_text(row.artist, row.title, row.genres, row.moods, row.year)
-            yield listening.line_of({"artist": row.artist, "title": row.title, "text": text})
+            yield listening.line_of({"artist": row.artist, "title": row.title, **_read(engine, text)})
         last = rows[-1].id
 
 

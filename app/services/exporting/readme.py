@@ -17,7 +17,13 @@ _RULES = {
 }
 
 
-def ten_lines(*, base: str, music: bool, adapter: str, pooling: str, rule: str, max_tokens: int) -> str:
+_WORDS = (
+    '; v = load_file("music/vocabulary.safetensors"); step = (v["codes"] * v["scales"][:, None]) @ v["basis"].float(); '
+    'words = torch.cat([step + v["middle"], 0.5 * step, 0 * step[:1]])'
+)
+
+
+def ten_lines(*, base: str, music: bool, words: bool, adapter: str, pooling: str, rule: str, max_tokens: int) -> str:
     """Python that prints the twenty songs that fit best. ``adapter`` is a folder in the zip, or empty for the base."""
     network = "tf.AutoModel.from_pretrained(base)"
     if music:
@@ -25,13 +31,18 @@ def ten_lines(*, base: str, music: bool, adapter: str, pooling: str, rule: str, 
     tuned = f'peft.PeftModel.from_pretrained(net, "{adapter}").eval()' if adapter else "net"
     tokens = f'padding=True, truncation=True, max_length={max_tokens}, return_tensors="pt"'
     parts = "for i in range(0, len(rows), 64) for t in [batch(rows[i : i + 64])]"
+    pooled = "pool(n(**t).last_hidden_state, t['attention_mask'][..., None])"
+    said = _WORDS if words else ""
+    if words:
+        word = "words[[row.get('word', -1) for row in rows[i : i + 64]]]"
+        pooled = f"torch.nn.functional.normalize({pooled} + {word}, dim=-1)"
     return f'''\
-import json, peft, torch, transformers as tf; torch.set_grad_enabled(False)
-songs, own = ([json.loads(line) for line in open(f, encoding="utf-8")] for f in ("catalogue.jsonl", "own.jsonl"))
+import json, peft, torch, transformers as tf; from safetensors.torch import load_file; torch.set_grad_enabled(False)
+songs, own = ([json.loads(line) for line in open(f, encoding="utf-8")] for f in ("catalogue.jsonl", "own.jsonl")){said}
 base = "{base}"; read = tf.AutoTokenizer.from_pretrained(base); net = {network}.eval()
 pool = lambda h, m: torch.nn.functional.normalize({_POOL[pooling]}, dim=-1)
 batch = lambda rows: read([row["text"] for row in rows], {tokens})
-encode = lambda n, rows: torch.cat([pool(n(**t).last_hidden_state, t["attention_mask"][..., None]) {parts}])
+encode = lambda n, rows: torch.cat([{pooled} {parts}])
 catalogue = encode(net, songs); mine = encode({tuned}, own); weight = torch.tensor([o["weight"] for o in own])
 unit = lambda v: torch.nn.functional.normalize(v - catalogue.mean(0), dim=-1)
 {_RULES[rule]}
@@ -60,9 +71,9 @@ and picks come along, and the adapters too where the base is the same.
 | `playlists/`, `lists.jsonl` | playlists as JSPF; every list that was asked for, and what was shown |
 | `account.json` | who, which base, picks, hidden artists, playlists, and what each version did |
 | `adapters/` | each version as plain PEFT files: `adapter_model.safetensors`, `adapter_config.json`, and its card |
-| `music/` | the music adapter that is folded into the base before any listener's adapter (if there is one) |
+| `music/` | the music adapter that is folded into the base before any adapter of a listener's, and its words |
 | `rows/` | every row that the database has of the listener, a file for each table; passwords and tokens are not in it |
-| `own.jsonl`, `catalogue.jsonl` | what the model reads: the listener's songs and their weights; all songs |
+| `own.jsonl`, `catalogue.jsonl` | what the model reads: the listener's songs with their weights, and all songs |
 
 Base: `{base["name"]}`, weights sha256 `{base["weights_sha256"]}`. Fingerprint of the base with its music adapter and
 settings: `{base["fingerprint"]}`. An adapter means something on that base only.
