@@ -144,6 +144,15 @@ class Base:
         rows = self._ids(texts)
         return self._padded(rows, max(map(len, rows)))
 
+    def pieces(self, text: str) -> list[str]:
+        """What a text is read as, by name, special tokens included; a word of the domain vocabulary is "" here."""
+        ids = self._ids([text])[0]
+        words = [self._first_word > 0 and token >= self._first_word for token in ids]
+        named = self.tokenizer.convert_ids_to_tokens(
+            [0 if word else token for word, token in zip(words, ids, strict=True)]
+        )
+        return ["" if word else name for word, name in zip(words, named, strict=True)]
+
     def groups(self, texts: Sequence[str], rows: int = 64, *, padded: bool = True) -> Iterator[Group]:
         """All texts as batches of at most ``rows`` alike in length: positions, input ids and mask, both (B, T).
 

@@ -122,6 +122,10 @@ class Engine(Views):
         """Which word of the base's domain vocabulary a song text has."""
         return None if self.base.vocabulary is None else self.base.vocabulary.find(text)
 
+    def pieces(self, text: str) -> list[str]:
+        """What the base reads a song text as, token by token; "" where that is a word of the domain vocabulary."""
+        return self.base.pieces(text)
+
     # -- adapters -------------------------------------------------------------------------------
 
     def facts(self) -> LoraFacts:

@@ -76,10 +76,13 @@ def _song_page(
     with state.db.read() as db:
         shown = catalogue.song(db, song_id)
         near: Sequence[Song] | None = None
+        text, pieces = "", list[str]()
         if state.engine.ready:  # facts need not wait for the base
             near = catalogue.nearest(db, state.engine.get(), shown, _NEAREST)
+            text = catalogue.texts(db, state.kinds.song_text, [song_id])[0][1]
+            pieces = state.engine.get().pieces(text)
         return page(
-            request, "song.html", status, song=shown, near=near, error=error,
+            request, "song.html", status, song=shown, near=near, error=error, text=text, pieces=pieces,
             written=written if error else ", ".join(shown.genres), players=browsing.who_played(db, who.id, song_id),
             verdict=listens.verdicts(db, who.id).get(song_id, ""), playlists=playlists.of(db, who.id),
         )  # fmt: skip

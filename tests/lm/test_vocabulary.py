@@ -131,6 +131,13 @@ def test_every_way_to_read_a_text_reads_its_word(wordy: Base, plain: Base, monke
     assert (many * alone.repeat(10, 1)).sum(dim=1).min() > 0.99
 
 
+def test_a_text_is_shown_as_it_is_read(wordy: Base, plain: Base) -> None:
+    for text in ("Sunflower by Low", "Sunflower by Björk"):
+        pieces, known = wordy.pieces(text), text.endswith("Low")
+        assert pieces == ["" if known else "<s>", *plain.pieces(text)[1:]]
+        assert plain.pieces(text)[0] == "<s>" and plain.pieces(text)[-1] == "</s>"
+
+
 def test_gradients_reach_an_adapter_through_a_word(wordy: Base) -> None:
     lower = wordy.lower(["Sunflower by Low"])
     hidden = lower.hidden.clone().requires_grad_(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from urllib.parse import quote
 
 import pytest
@@ -155,6 +156,24 @@ def test_a_songs_page_shows_facts_nearest_songs_and_buttons(me: TestClient, db: 
     me.post(f"/songs/{song.id}/feedback", data={"verdict": "love", "back": f"/songs/{song.id}"})
     html = me.get(f"/songs/{song.id}").text
     assert "1 play<" in html and 'aria-pressed="true"' in html
+
+
+def test_a_songs_page_shows_how_the_model_reads_it(me: TestClient, db: Database, engine: Engine) -> None:
+    with db.write() as session:
+        unheard, _ = catalogue.find_or_add(session, "Qwxyz Tfft", HOSTILE, source="log")
+        unheard_id = unheard.id
+    known = a_song(db)
+    for song_id, artist in ((known.id, known.artist), (unheard_id, None)):
+        html = me.get(f"/songs/{song_id}").text
+        with db.read() as session:
+            ((_, text),) = catalogue.texts(session, song_text, [song_id])
+        read = re.search(r'<p class="pieces">(.*?)</p>', html)
+        assert read is not None
+        shown = [unescape(piece) for piece in re.findall(r"<code[^>]*>(.*?)</code>", read[1])]
+        expected = engine.base.tokenizer.convert_ids_to_tokens(engine.base.tokenizer(text)["input_ids"])
+        assert shown == ([artist, *expected[1:]] if artist else expected)
+        assert ('class="word"' in read[1]) is ("was added for music" in html) is bool(artist)
+        assert HOSTILE not in html
 
 
 def test_plays_are_seen_by_their_listener_only_until_they_share(
