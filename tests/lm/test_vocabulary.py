@@ -24,7 +24,7 @@ from app.lm.vocabulary import FILE, SONG_SHARE, Vocabulary, digest, packed
 
 from .making import TEXTS, load_folder, merged, peft_with_random_lora, random_lora, shapes_of
 
-NAMES = ["Nina Simone", "Ben E. King", "Dr. Dre", "Stevie Wonder", "The The", "Sia", "Sigur Rós", "Low"]
+NAMES = ["Nina Simone", "Ben E. King", "Ben E", "Dr. Dre", "The The", "Sigur Rós", "Low", "Death by Stereo", "Stereo"]
 SIZE = 32
 
 
@@ -70,6 +70,9 @@ def vocabulary(music: Path) -> Vocabulary:
     [
         ("Ben E. King", "Stand by Me"),
         ("Ben E. King", "Spanish Harlem"),
+        ("Ben E", "Stand by Me"),
+        ("Death by Stereo", "Wasted Words"),
+        ("Stereo", "Somewhere"),
         ("Dr. Dre", "Keep Their Heads Ringin'"),
         ("Low", "Songs by Nina Simone"),
         ("the the", "This Is the Day"),
@@ -84,7 +87,7 @@ def test_a_word_is_found_whatever_the_names_hold(vocabulary: Vocabulary, artist:
         assert word == (row + len(vocabulary) if title else row)
 
 
-@pytest.mark.parametrize("artist", ["Nina Simone", "Dr. Dre", "the low"])
+@pytest.mark.parametrize("artist", ["Nina Simone", "Dr. Dre", "Ben E. King", "Ben E", "the low"])
 def test_an_artists_own_entry_has_their_word_and_a_name_alone_has_none(vocabulary: Vocabulary, artist: str) -> None:
     for more in ({"genres": ["soul"]}, {"year": 1961}, {"moods": ["calm"], "year": 1990}):
         assert vocabulary.find(song_text(artist, "", **more)) == vocabulary.row_of[digest(artist)]
