@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import gc
+import itertools
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -100,6 +101,7 @@ class LazyEngine:
         self._open = opener or (lambda: open_engine(settings, settings.numeric_threads(settings.threads)))
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+        self._stopping = threading.Event()
 
     def warm(self, db: Database, after: float) -> threading.Timer:
         """Load in so many seconds unless that is cancelled; a problem is logged, and shown to who asks for a list.
@@ -110,7 +112,9 @@ class LazyEngine:
         def load() -> None:
             try:
                 engine = self.get()
-                for found in (examining.vectors(engine), *examining.adapters(db, engine)):
+                for found in itertools.chain([examining.vectors(engine)], examining.adapters(db, engine)):
+                    if self._stopping.is_set():
+                        return
                     if not found.is_well:
                         log.error("%s: %s %s", found.what, found.said, found.mend)
             except (EarshotError, SQLAlchemyError, OSError) as problem:
@@ -120,6 +124,12 @@ class LazyEngine:
         thread.name, thread.daemon = "load-base", True
         thread.start()
         return thread
+
+    def stop(self, warming: threading.Timer) -> None:
+        """Load no more, and let what is under way end: a process that ends amid torch's loading is aborted by it."""
+        self._stopping.set()
+        warming.cancel()
+        warming.join()
 
     @property
     def ready(self) -> bool:
@@ -184,7 +194,7 @@ def create_app(
         runner.resume(app.state.earshot.engine)
         yield
         if warming is not None:
-            warming.cancel()
+            engine.stop(warming)
         runner.close()
         app.state.earshot.later.stop()
         db.close()

@@ -45,3 +45,26 @@ def test_the_base_is_loaded_without_anybody_asking(bare: Settings, monkeypatch: 
 
     with TestClient(create_app(bare, engine=LazyEngine(bare, opener)), base_url="http://localhost"):
         assert asked.wait(30)
+
+
+def test_a_stop_lets_a_load_under_way_end(bare: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ended amid it would be aborted by torch, not end cleanly."""
+    monkeypatch.setattr(main, "_FIRST_PAGE_SECONDS", 0.0)
+    begun, called_off, order = threading.Event(), threading.Event(), list[str]()
+
+    def opener() -> Engine:
+        begun.set()
+        assert called_off.wait(30)
+        order.append("load ended")
+        raise BaseMissing("no base here")
+
+    def cancel(timer: threading.Timer) -> None:
+        timer.finished.set()
+        called_off.set()
+
+    monkeypatch.setattr(threading.Timer, "cancel", cancel)
+    close = main.Runner.close
+    monkeypatch.setattr(main.Runner, "close", lambda runner: (order.append("closed"), close(runner)))
+    with TestClient(create_app(bare, engine=LazyEngine(bare, opener)), base_url="http://localhost"):
+        assert begun.wait(30)
+    assert order == ["load ended", "closed"] and loading() == []
