@@ -102,12 +102,12 @@ def _mixed(place: Place, model: PeftModel, quick: bool) -> Row:
 
     @torch.inference_mode()
     def alone() -> None:
-        base.pool(base.network(input_ids=input_ids, attention_mask=mask).last_hidden_state, mask)
+        base.pool(base.network(input_ids=input_ids, attention_mask=mask).last_hidden_state, mask, input_ids)
 
     @torch.inference_mode()
     def peft() -> None:
         found = model(input_ids=input_ids, attention_mask=mask, adapter_names=names)
-        base.pool(found.last_hidden_state, mask)
+        base.pool(found.last_hidden_state, mask, input_ids)
 
     runs = {
         "base": alone,

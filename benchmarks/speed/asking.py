@@ -106,7 +106,7 @@ def _one_by_one(place: Place, crowd: list[Person]) -> float:
             parts = []
             for start in range(0, len(songs), 32):
                 ids, mask = base.tokenize([place.texts[song] for song in songs[start : start + 32]])
-                parts.append(base.pool(model(input_ids=ids, attention_mask=mask).last_hidden_state, mask))
+                parts.append(base.pool(model(input_ids=ids, attention_mask=mask).last_hidden_state, mask, ids))
             vectors = torch.cat(parts).numpy()
             taste = ranking.taste_of(songs, vectors, np.ones(len(songs), np.float32), snapshot.mean, "interest")
             np.argpartition(-ranking.scores(taste, units), 20)

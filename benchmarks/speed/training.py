@@ -116,7 +116,7 @@ def stock(place: Place | Learnt, songs: Sequence[int]) -> tuple[float, float]:
     took = seconds(run)
     with torch.inference_mode():
         ids, mask = base.tokenize([place.texts[song] for song in learn])
-        vectors = base.pool(model.eval()(input_ids=ids, attention_mask=mask).last_hidden_state, mask).numpy()
+        vectors = base.pool(model.eval()(input_ids=ids, attention_mask=mask).last_hidden_state, mask, ids).numpy()
     taste = ranking.taste_of(learn, vectors, np.ones(len(learn), np.float32), snapshot.mean, "interest")
     values = ranking.scores(taste, snapshot.units)
     return took, evaluation.measure(values, snapshot.rows(hide), snapshot.rows(learn)).ndcg_10
@@ -134,7 +134,8 @@ def _train(place: Place | Learnt, model: Any, songs: list[int], epochs: int) -> 
 
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
             hidden = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
-            units = torch.nn.functional.normalize(base.pool(hidden, inputs["attention_mask"]) - mean, dim=1)
+            vectors = base.pool(hidden, inputs["attention_mask"], inputs["input_ids"])
+            units = torch.nn.functional.normalize(vectors - mean, dim=1)
             rows = torch.randperm(len(snapshot.ids), generator=draw)[:3000]
             own = torch.from_numpy(snapshot.units[inputs["row"].numpy()])
             candidates = torch.cat([torch.from_numpy(snapshot.units[rows.numpy()]), own])

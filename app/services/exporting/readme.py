@@ -17,6 +17,7 @@ _RULES = {
 }
 
 
+# 0.5 is app.lm.vocabulary's SONG_SHARE; a test runs these lines and compares.
 _WORDS = (
     '; v = load_file("music/vocabulary.safetensors"); step = (v["codes"] * v["scales"][:, None]) @ v["basis"].float(); '
     'words = torch.cat([step + v["middle"], 0.5 * step, 0 * step[:1]])'
@@ -32,12 +33,12 @@ def ten_lines(*, base: str, music: bool, words: bool, adapter: str, pooling: str
     tokens = f'padding=True, truncation=True, max_length={max_tokens}, return_tensors="pt"'
     parts = "for i in range(0, len(rows), 64) for t in [batch(rows[i : i + 64])]"
     pooled = "pool(n(**t).last_hidden_state, t['attention_mask'][..., None])"
-    said = _WORDS if words else ""
+    load, said = ("; from safetensors.torch import load_file", _WORDS) if words else ("", "")
     if words:
         word = "words[[row.get('word', -1) for row in rows[i : i + 64]]]"
         pooled = f"torch.nn.functional.normalize({pooled} + {word}, dim=-1)"
     return f'''\
-import json, peft, torch, transformers as tf; from safetensors.torch import load_file; torch.set_grad_enabled(False)
+import json, peft, torch, transformers as tf{load}; torch.set_grad_enabled(False)
 songs, own = ([json.loads(line) for line in open(f, encoding="utf-8")] for f in ("catalogue.jsonl", "own.jsonl")){said}
 base = "{base}"; read = tf.AutoTokenizer.from_pretrained(base); net = {network}.eval()
 pool = lambda h, m: torch.nn.functional.normalize({_POOL[pooling]}, dim=-1)
