@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
 
 from app import main
+from app.db import Database
 from app.errors import BaseMissing
 from app.lm.engine import Engine
 from app.main import LazyEngine, create_app
+from app.services import examining
+from app.services.examining import Finding
 from app.settings import Settings
 
 
@@ -68,3 +72,26 @@ def test_a_stop_lets_a_load_under_way_end(bare: Settings, monkeypatch: pytest.Mo
     with TestClient(create_app(bare, engine=LazyEngine(bare, opener)), base_url="http://localhost"):
         assert begun.wait(30)
     assert order == ["load ended", "closed"] and loading() == []
+
+
+def test_a_stop_ends_the_look_through_adapters(
+    bare: Settings, bare_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be thousands, and whoever pressed Ctrl-C waits."""
+    lazy, looking, looked = LazyEngine(bare), threading.Event(), list[int]()
+    well = Finding("adapter", True, "whole")
+
+    def adapters(*_: object) -> Iterator[Finding]:
+        for number in range(3):
+            looked.append(number)
+            looking.set()
+            assert lazy._stopping.wait(30)
+            yield well
+
+    monkeypatch.setattr(examining, "vectors", lambda _: well)
+    monkeypatch.setattr(examining, "adapters", adapters)
+    monkeypatch.setattr(LazyEngine, "get", lambda _: None)
+    timer = lazy.warm(bare_db, 0.0)
+    assert looking.wait(30)
+    lazy.stop(timer)
+    assert looked == [0] and not timer.is_alive()
