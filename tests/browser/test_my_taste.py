@@ -130,7 +130,8 @@ def test_a_retrain_goes_on_after_the_server_was_killed(running: Running, visit: 
     port = running.url.rsplit(":", 1)[1]
     with worker_of(running):
         page.goto(f"{running.url}/taste")
-        page.get_by_role("button", name="Retrain my taste").click()
+        with page.expect_response("**/taste/events"):  # the page is drawn before its script is there to watch
+            page.get_by_role("button", name="Retrain my taste").click()
         expect(page.locator("[data-phase]")).to_contain_text("Waiting for the worker")
         kill_web(running)
     expect(page.locator("[data-detail]")).to_contain_text("does not answer")
