@@ -26,7 +26,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     add("--listeners", type=int, default=100, metavar="N", help="how many to measure (default 100; 0: all)")
     add("--json", action="store_true", help="print one JSON object instead of a table")
     add("--music", default=None, help="music adapter: a name under models/, a folder, or none (default: the setting's)")
-    add("--circles", choices=protocol.CIRCLES, default="friends", help="friends first, or all at random")
+    add("--circles", choices=protocol.CIRCLES, default="random", help="20 at random (default), or friends first")
     add("--everyone", action="store_true", help="measure listeners too that the music adapter may have learnt from")
     add("--work", type=Path, default=None, help="folder of vectors and results so far (default: data/bench)")
     add("--threads", type=int, default=0, help="torch's threads (default: as the product's worker)")
@@ -95,7 +95,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     songs, rule = len(bench.data.songs), bench.engine.settings.rule
     print(f"{bench.data.name}, {options.task}: {len(chosen)} listeners, {len(cases)} questions, {songs} songs, {rule}")
-    print(f"base {bench.engine.fingerprint[:12]}, music adapter {bench.engine.base.music[:12]}\n")
+    print(f"base {bench.engine.fingerprint[:12]}, music adapter {bench.engine.base.music[:12]}")
+    print(f"{reporting.circles_line(options.circles, bool(bench.data.friends))}\n")
     print(reporting.as_markdown(records, options.task))
     print(f"\n{time.monotonic() - started:.0f} s in this run", file=sys.stderr)
     return 0

@@ -12,6 +12,13 @@ from benchmarks.quality.resuming import Record
 from benchmarks.quality.running import ADAPTER_ROWS, ROWS, row_name
 
 
+def circles_line(circles: str, friends: bool) -> str:
+    """Which circles the table is of, and that the other kind could be asked for where the set knows friends."""
+    if circles == "friends":
+        return "circles of friends, filled up at random" if friends else "circles at random: the set knows no friends"
+    return "circles at random" + ("; circles of the set's friends: --circles friends" if friends else "")
+
+
 def main_metric(task: str) -> str:
     """The metric that intervals and gains are of."""
     return "auc" if task == "likes" else "ndcg@10"

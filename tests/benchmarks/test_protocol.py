@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sets import write_dialogues, write_friends, write_listens, write_songs
 
-from benchmarks.quality import data, listeners, protocol
+from benchmarks.quality import data, listeners, protocol, reporting
 
 
 def test_a_case_does_not_depend_on_who_else_is_measured(folder: Path) -> None:
@@ -66,15 +66,39 @@ def test_likes_are_learnt_in_time_order_and_dislikes_weigh_below_zero(folder: Pa
         assert case.logged == len(case.known) > len(case.liked), "a song that was rated low was played all the same"
 
 
-def test_a_circle_has_friends_first_and_nobody_twice(folder: Path) -> None:
+def test_a_circle_of_friends_has_friends_first_and_nobody_twice(folder: Path) -> None:
     write_friends(folder)
     found = data.read(folder)
     users = sorted(found.listens)
-    circle = protocol.circle_of("user 0", found, users)
+    circle = protocol.circle_of("user 0", found, users, "friends")
     assert set(circle[:5]) == {f"user {u}" for u in range(2, 12, 2)}
     assert len(set(circle)) == len(circle) == 11 and "user 0" not in circle
-    assert protocol.circle_of("user 0", found, users) == circle
+    assert protocol.circle_of("user 0", found, users, "friends") == circle
     assert protocol.circle_of("user 0", found, users, "random") != circle
+
+
+def test_a_circle_is_drawn_without_a_look_at_friends_unless_told(folder: Path) -> None:
+    strangers = data.read(folder)
+    write_friends(folder)
+    found = data.read(folder)
+    everybody = sorted(found.listens)
+    asked, unfriended = (protocol.questions("discover", who, everybody) for who in (found, strangers))
+    assert found.friends and [case.circle for case in asked.cases] == [case.circle for case in unfriended.cases]
+    told = protocol.questions("discover", found, everybody, "friends")
+    assert [case.circle for case in told.cases] != [case.circle for case in asked.cases]
+
+
+@pytest.mark.parametrize(
+    ("circles", "friends", "line"),
+    [
+        ("random", False, "circles at random"),
+        ("random", True, "circles at random; circles of the set's friends: --circles friends"),
+        ("friends", True, "circles of friends, filled up at random"),
+        ("friends", False, "circles at random: the set knows no friends"),
+    ],
+)
+def test_a_table_says_which_circles_it_is_of(circles: str, friends: bool, line: str) -> None:
+    assert reporting.circles_line(circles, friends) == line
 
 
 def test_in_dialogues_only_the_past_is_known_and_the_own_goal_is_never_seen(tmp_path: Path) -> None:
