@@ -133,3 +133,4 @@ list.addEventListener("click", (event) => {
   const option = event.target.closest("[data-song]");
   if (option) log(option.dataset.song);
 });
+if (document.activeElement === field) find(); // what was typed before this script was here
