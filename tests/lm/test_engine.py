@@ -122,9 +122,12 @@ def test_a_fresh_adapter_recommends_what_the_base_does(
     with_adapter, version = listed(shared, V1, anas, artists, CARA)
     by_base, none = listed(shared, None, anas, artists, CARA)
     assert (version, none) == (V1, None)
-    assert [r.song for r in with_adapter] == [r.song for r in by_base]
-    # The catalogue may have been read in bfloat16, own songs by an adapter never are.
+    # The catalogue may have been read in bfloat16, own songs by an adapter never are: songs with as good as one score
+    # may change places, and of two such the list may end with either.
     np.testing.assert_allclose([r.score for r in with_adapter], [r.score for r in by_base], atol=5e-3)
+    mine, theirs = ({r.song: r.score for r in found} for found in (with_adapter, by_base))
+    assert len(mine.keys() & theirs.keys()) >= len(theirs) - 1
+    assert all(mine[song] == pytest.approx(theirs[song], abs=5e-3) for song in mine.keys() & theirs.keys())
 
 
 def test_a_list_keeps_to_what_was_asked(shared: Engine, anas: list[Own], artists: dict[int, str]) -> None:

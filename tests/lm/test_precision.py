@@ -58,7 +58,9 @@ def test_a_text_has_one_vector_whatever_is_read_beside_it(
     first = base.encode_many(texts)
     assert torch.equal(base.encode_many(texts), first)
     assert torch.allclose(base.encode_many(texts[::-1]).flip(0), first, atol=1e-5)
-    assert torch.allclose(base.encode_many(texts[:80]), first[:80], atol=1e-5)
+    # Fewer rows at a time may be other kernels of the processor's (with AMX they are), and then a digit of bfloat16's.
+    fewer = base.encode_many(texts[:80])
+    assert torch.allclose(fewer, first[:80], atol=2e-3) and (fewer * first[:80]).sum(dim=1).min() > 0.9999
 
 
 def test_tokens_of_many_texts_are_those_of_each(tiny: Base) -> None:

@@ -45,8 +45,9 @@ def count(towers: Towers, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_many_listeners_at_once_get_to_the_bit_what_each_gets_alone(base: Base, tmp_path: Path) -> None:
-    """Real base, texts of all lengths: neither padding nor the number of rows in a pass may show."""
+def test_many_listeners_at_once_get_what_each_gets_alone(base: Base, tmp_path: Path) -> None:
+    """Real base, texts of all lengths: neither padding nor the number of rows in a pass may show. On most processors it
+    is the same to the bit; on some a product of other rows may differ in its last one."""
     draw = np.random.default_rng(1)
     texts = [" ".join(draw.choice(["rock", "jazz", "Nina", "Sinnerman", "by"], n)) for n in draw.integers(1, 40, 60)]
     adapters = [(f"u{n}", random_lora(SlotBank(base, 8, 1).shapes, 8, seed=n)) for n in range(6)]
@@ -60,7 +61,7 @@ def test_many_listeners_at_once_get_to_the_bit_what_each_gets_alone(base: Base, 
 
     with ThreadPoolExecutor(6) as pool:
         for number, answers in enumerate(pool.map(ask, range(6))):
-            assert all(np.array_equal(answer, alone[number]) for answer in answers)
+            assert all(np.allclose(answer, alone[number], rtol=0, atol=1e-6) for answer in answers)
 
 
 def test_one_batch_of_many_is_each_ones_own_adapter(base: Base, tmp_path: Path) -> None:
