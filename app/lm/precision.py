@@ -14,8 +14,16 @@ Precision = Literal["float32", "bfloat16"]
 _WORTH = 1.3  # times faster, or the difference is not worth three digits
 
 
+def packs() -> bool:
+    """Whether oneDNN multiplies in bfloat16 on this processor at all: else laying out weights for it raises."""
+    able: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return able and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def measured(rows: int = 512, inputs: int = 384, outputs: int = 1536) -> Precision:
     """Which of the two multiplies a layer of that shape faster, by their best of five in turn (some 30 ms)."""
+    if not packs():
+        return "float32"
     seconds = {"float32": float("inf"), "bfloat16": float("inf")}
     with torch.inference_mode():
         single = _product(torch.randn(rows, inputs), torch.randn(outputs, inputs))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from safetensors.torch import save_file
@@ -19,8 +20,11 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerFast
 
 from app.lm.base import Base, load
 from app.lm.locate import locate
+from app.lm.precision import packs
 from app.lm.store import AdapterFolder, AdapterStore, LoraTensors
 from app.lm.vectors import Floats, Snapshot, snapshot_of, unit
+
+needs_bfloat16 = pytest.mark.skipif(not packs(), reason="this processor has no products in bfloat16")
 
 NOWHERE = Path("there-is-no-base.toml")
 TEXTS = [

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.lm import base as base_module
-from app.lm import frozen
+from app.lm import frozen, precision
 from app.lm.activations import lower_all
 from app.lm.base import Base
 from app.lm.precision import in_bfloat16, measured
@@ -15,6 +15,8 @@ from app.lm.song_text import song_text
 from app.lm.trainer import TrainingSettings, new_network
 from app.lm.vectors import unit
 from app.starter.reading import read
+
+from .making import needs_bfloat16
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +26,18 @@ def texts() -> list[str]:
 
 
 def test_the_choice_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "packs", lambda: True)
     clock = iter([0.0, 2.0, 0.0, 1.0] * 5)
     monkeypatch.setattr("app.lm.precision.time.perf_counter", lambda: next(clock))
     assert measured(2, 2, 2) == "bfloat16"
     clock = iter([0.0, 1.2, 0.0, 1.0] * 5)
     assert measured(2, 2, 2) == "float32"
+    monkeypatch.setattr(precision, "packs", lambda: False)
+    clock = iter([0.0, 2.0, 0.0, 1.0] * 5)
+    assert measured(2, 2, 2) == "float32", "what cannot be laid out is not chosen, however fast it looks"
 
 
+@needs_bfloat16
 @pytest.mark.slow
 def test_bfloat16_vectors_are_the_float32_ones_to_a_hundredth_and_rank_the_same(
     base: Base, texts: list[str], monkeypatch: pytest.MonkeyPatch
@@ -48,6 +55,7 @@ def test_bfloat16_vectors_are_the_float32_ones_to_a_hundredth_and_rank_the_same(
     assert same >= 0.97  # of 200 songs every one is near the twentieth; among thousands it is 0.99
 
 
+@needs_bfloat16
 @pytest.mark.slow
 def test_a_text_has_one_vector_whatever_is_read_beside_it(
     base: Base, texts: list[str], monkeypatch: pytest.MonkeyPatch
@@ -74,6 +82,7 @@ def test_tokens_of_many_texts_are_those_of_each(tiny: Base) -> None:
     assert sorted(seen) == list(range(700))
 
 
+@needs_bfloat16
 def test_attention_in_one_product_leaves_out_padding_as_the_network_does(base: Base, texts: list[str]) -> None:
     fast = in_bfloat16(base._copy())
     assert sum(type(module).__name__ == "_PackedAttention" for module in fast.modules()) == 6
@@ -98,6 +107,7 @@ def test_few_texts_and_processors_without_it_are_read_in_float32(
     assert torch.equal(base.encode_many(texts[:5]), base.encode(texts[:5]))
 
 
+@needs_bfloat16
 def test_frozen_products_give_float32s_vectors_and_gradients_nearly_and_are_taken_back(
     base: Base, texts: list[str]
 ) -> None:

@@ -25,7 +25,7 @@ from app.lm.trainer import (
 )
 from app.lm.vectors import Snapshot
 
-from .making import LONG_TEXT, TEXTS, catalogue_of
+from .making import LONG_TEXT, TEXTS, catalogue_of, needs_bfloat16
 
 CATALOGUE = [f"{text} take {turn}" for turn in range(10) for text in TEXTS]
 INTEREST = TrainingSettings(rank=2, alpha=4, steps=6, songs_a_step=6)
@@ -75,6 +75,7 @@ def exact(tiny: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiny, "_precision", "float32")
 
 
+@needs_bfloat16
 def test_what_is_learnt_in_bfloat16_is_what_is_learnt_in_float32(
     tiny: Base, catalogue: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
