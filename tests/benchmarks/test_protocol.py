@@ -9,6 +9,7 @@ import pytest
 from sets import write_dialogues, write_friends, write_listens, write_songs
 
 from benchmarks.quality import data, listeners, protocol, reporting
+from benchmarks.quality.__main__ import arguments
 
 
 def test_a_case_does_not_depend_on_who_else_is_measured(folder: Path) -> None:
@@ -84,6 +85,7 @@ def test_a_circle_is_drawn_without_a_look_at_friends_unless_told(folder: Path) -
     everybody = sorted(found.listens)
     asked, unfriended = (protocol.questions("discover", who, everybody) for who in (found, strangers))
     assert found.friends and [case.circle for case in asked.cases] == [case.circle for case in unfriended.cases]
+    assert arguments(["--data", str(folder), "--task", "discover"]).circles == "random"
     told = protocol.questions("discover", found, everybody, "friends")
     assert [case.circle for case in told.cases] != [case.circle for case in asked.cases]
 
